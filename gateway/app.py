@@ -1,0 +1,232 @@
+"""The one place of wiring: settings to services, services to a web application."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import time
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.core.access import Access
+from gateway.core.catalogs import Catalogs
+from gateway.core.clients import OAuthClient
+from gateway.core.connecting import Connecting
+from gateway.core.connections import Connections
+from gateway.core.credentials import Credentials
+from gateway.core.discovery import Discovery
+from gateway.core.gateway import Gateway, Limits
+from gateway.core.health import Health
+from gateway.core.ids import new_id
+from gateway.core.links import Links
+from gateway.core.overrides import chosen
+from gateway.core.providers import Providers
+from gateway.installation import Opened, open_installation
+from gateway.rest import routes as rest_routes
+from gateway.settings import BadSetting, Installation, Settings
+from gateway.store.clients import SqlClients
+from gateway.store.connections import SqlConnections
+from gateway.store.flows import SqlFlows
+from gateway.store.keys import SqlKeys
+from gateway.store.leases import SqlLeases
+from gateway.store.orgs import SqlOrgs
+from gateway.store.runs import RunWriter
+from gateway.ui import routes as ui_routes
+from gateway.upstream.client import HttpUpstream
+from gateway.upstream.egress import Egress, Policy
+from gateway.upstream.token_http import TokenHttp
+from gateway.web.boundary import boundary
+from gateway.web.context import SERVICES, Services
+from gateway.web.health import healthz, readyz
+from gateway.web.server import Listener
+from gateway.worker import Worker
+from oauth.credentials import CredentialSource
+from oauth.vault import MasterKey
+from skills_catalog.catalog import Catalog
+from skills_catalog.loader import SHIPPED, load_catalog
+
+#: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
+_FLOW_MEMORY = 3600.0
+_LONGEST_CALL = 3600.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, installation: Installation, *, port: int, clock: Callable[[], float] = time
+) -> AsyncIterator[Services]:
+    """Everything a process needs to serve, opened in order and closed in reverse.
+
+    `port` is the one really bound. Raises `BadSetting`, `NotUsable`, `KeyProblem` or `CatalogError`, all fit
+    to show the operator.
+    """
+    public_url = public_url_of(settings, port)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_installation(settings, clock=clock))
+        catalogs = Catalogs(lambda: read_catalog(installation))
+        yield await _services(stack, settings, installation, opened, catalogs, public_url, port, clock)
+
+
+def make_web_app(services: Services) -> web.Application:
+    """All surfaces as one application."""
+    app = web.Application(middlewares=[boundary], client_max_size=services.settings.body_limit)
+    app[SERVICES] = services
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    app.add_routes(rest_routes.routes())
+    app.add_routes(ui_routes.routes())
+    return app
+
+
+def read_catalog(installation: Installation) -> Catalog:
+    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`."""
+    return chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+
+
+def public_url_of(settings: Settings, port: int) -> str:
+    """How browsers reach us: never taken from a request."""
+    if settings.public_url is not None:
+        return settings.public_url
+    if settings.host not in _LOOPBACK:
+        raise BadSetting(
+            f"SKILLWAY_PUBLIC_URL is required when the gateway listens on {settings.host}: "
+            "links and OAuth redirects are made of it"
+        )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket: bound first, since addresses of our own are made of its port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        raise BadSetting(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
+
+
+async def _services(
+    stack: AsyncExitStack,
+    settings: Settings,
+    installation: Installation,
+    opened: Opened,
+    catalogs: Catalogs,
+    public_url: str,
+    port: int,
+    clock: Callable[[], float],
+) -> Services:
+    database, vault = opened.database, opened.vault
+    keys = SqlKeys(database, clock=clock)
+    runs = RunWriter(database, uses=keys, clock=clock)
+    stack.push_async_callback(runs.close)
+    flows, orgs = SqlFlows(database, vault, clock=clock), SqlOrgs(database, clock=clock)
+    leases = SqlLeases(database, clock=clock)
+    connections = Connections(SqlConnections(database, vault, clock=clock))
+    upstream = HttpUpstream(
+        Egress(_policy(settings, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
+    )
+    stack.push_async_callback(upstream.close)
+    http = TokenHttp(upstream)
+    links = Links(public_url, _link_key(opened.master), clock)
+    providers = Providers(
+        catalogs,
+        {
+            slug: OAuthClient(integration=slug, client_id=override.client_id, client_secret=override.client_secret)
+            for slug, override in installation.overrides.items()
+            if override.client_id is not None
+        },
+        SqlClients(database, vault, clock=clock),
+        public_url=public_url,
+        tenancy=settings.tenancy,
+    )
+    source = CredentialSource(
+        connections, leases, http, providers.for_connection, owner_id=new_id("proc"), clock=clock
+    )
+    stack.push_async_callback(source.close)
+    await stack.enter_async_context(
+        Worker(
+            [
+                ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
+                ("forget leases", 600.0, leases.purge),
+                ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
+                ("look for new data keys", 5.0, vault.ring.reload),
+            ]
+        )
+    )
+    return Services(
+        settings=settings,
+        public_url=public_url,
+        catalogs=catalogs,
+        access=Access(keys, clock=clock),
+        gateway=Gateway(
+            catalogs=catalogs,
+            connections=connections,
+            credentials=Credentials(source, links, clock),
+            upstream=upstream,
+            runs=runs,
+            links=links,
+            limits=Limits(response=settings.response_limit, inline=settings.inline_limit),
+            clock=clock,
+        ),
+        discovery=Discovery(catalogs, connections, providers, public_url),
+        connecting=Connecting(
+            catalogs=catalogs,
+            providers=providers,
+            flows=flows,
+            orgs=orgs,
+            connections=connections,
+            links=links,
+            http=http,
+            upstream=upstream,
+            tenancy=settings.tenancy,
+            verify=settings.verify_connect,
+            clock=clock,
+        ),
+        health=Health(database.check),
+    )
+
+
+def _policy(settings: Settings, port: int) -> Policy:
+    """Where requests may go: never to ourselves, our database or our Valkey."""
+    own = [(settings.host, port)]
+    for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
+        parts = urlsplit(url.reveal()) if url else None
+        if parts is not None and parts.hostname:
+            own.append((parts.hostname, parts.port or usual))
+    return Policy.of(map(str, settings.allowed_private_networks), own)
+
+
+def _link_key(master: MasterKey) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"skillway links").derive(master.key)
+
+
+async def serve(
+    settings: Settings,
+    installation: Installation,
+    listening: socket.socket,
+    *,
+    announce: Callable[[str], None],
+    stop: asyncio.Event,
+    reload: Callable[[Callable[[], None]], None],
+) -> None:
+    """Serves on a bound socket until `stop`, then lets calls in flight finish.
+
+    `announce` gets the address once it answers; `reload` gets what to do on SIGHUP.
+    """
+    port = listening.getsockname()[1]
+    async with open_gateway(settings, installation, port=port) as services:
+        listener = Listener(make_web_app(services), drain=settings.drain)
+        await listener.setup()
+        try:
+            await web.SockSite(listener, listening, backlog=1024).start()
+            reload(services.catalogs.reload)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            announce(f"http://{host}:{port}")
+            await stop.wait()
+            services.health.drain()
+        finally:
+            await listener.cleanup()

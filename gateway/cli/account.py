@@ -1,0 +1,109 @@
+"""`skillway login`, `logout` and `whoami`: which gateway this user works with, and as whom."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.cli import config, output
+from gateway.cli.browser import is_loopback
+from gateway.cli.client import checked_url, client_for
+from gateway.cli.config import DEFAULT_URL, Login, checked_key, login_in_use, read_stored
+from gateway.cli.failures import CommandFailed, refused
+from gateway.cli.jsontext import Json
+from gateway.cli.skillfiles import CORE_SKILL, detect_platform, skill_folder, write_files
+
+_PREFIX = 16
+
+
+@click.command(short_help="Store the API key of a gateway, after trying it.")
+@click.option("--url", help=f"Address of the gateway; else SKILLWAY_URL, the stored one, or {DEFAULT_URL}.")
+@click.option("--key-stdin", is_flag=True, help="Read the API key from stdin instead of asking for it.")
+@click.option("--no-skill", is_flag=True, help="Do not write the skill that tells agents about `skillway`.")
+def login(url: str | None, key_stdin: bool, no_skill: bool) -> None:
+    """Store the API key of a gateway for this user, after trying it.
+
+    The key is asked for without showing it, or read from stdin; it is never part of the command line, where others
+    could see it. It goes to ~/.config/skillway/config.json, readable by you alone. The skill that tells agents about
+    `skillway` is written to the folder of the platform in use: .claude, .cursor, .windsurf, or .skillway.
+    """
+    url = (url or os.environ.get("SKILLWAY_URL") or _stored_url()).rstrip("/")
+    place = checked_url(url)
+    if place.scheme == "http" and not is_loopback(place.hostname or ""):
+        output.warn(f"{url} is not encrypted: whoever is in between can read the key.")
+    entered = Login(url=url, api_key=checked_key(_read_key(from_stdin=key_stdin, url=url)))
+    client_for(entered).ask("GET", "/v1/skills")
+    path = config.store(entered)
+    output.note(f"Logged in to {url}. The key is stored in {path}.")
+    if os.environ.get("SKILLWAY_API_KEY"):
+        output.warn("SKILLWAY_API_KEY is set and goes before the stored key.")
+    if not no_skill:
+        _write_core_skill()
+    if not output.for_people():
+        output.line({"status": "logged_in", "url": url, "key_prefix": entered.api_key[:_PREFIX]})
+
+
+@click.command(short_help="Forget the stored API key.")
+def logout() -> None:
+    """Forget the API key that `skillway login` stored."""
+    known = config.forget()
+    output.note(
+        "The stored key is gone from this machine; revoke it too if nothing else uses it."
+        if known
+        else "No key was stored."
+    )
+    if not output.for_people():
+        output.line({"status": "logged_out"})
+
+
+@click.command(short_help="Show the org and the key in use.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
+def whoami(as_json: bool) -> None:
+    """Show the org and the key in use: its name, prefix, scopes and mode."""
+    used = login_in_use()
+    answer = client_for(used).ask("GET", "/v1/verify")
+    if not output.for_people(as_json):
+        output.answer(answer.body)
+        return
+    output.fields({"gateway": used.url, **_flat(answer.members())})
+
+
+def _stored_url() -> str:
+    try:
+        stored = read_stored()
+    except CommandFailed:
+        # A broken file is what a new login is there to replace.
+        return DEFAULT_URL
+    return stored.url if stored else DEFAULT_URL
+
+
+def _read_key(*, from_stdin: bool, url: str) -> str:
+    if from_stdin:
+        return sys.stdin.readline()
+    if not sys.stdin.isatty():
+        raise refused(
+            "There is no terminal to ask for the key on.", hint="Pipe the key in, with --key-stdin."
+        )
+    key: str = click.prompt(f"API key for {url}", hide_input=True, err=True)
+    return key
+
+
+def _write_core_skill() -> None:
+    here = Path.cwd()
+    folder = skill_folder(here, detect_platform(here), None)
+    try:
+        written = write_files(folder, {"SKILL.md": CORE_SKILL})
+    except OSError as error:
+        output.warn(f"The skill for agents could not be written to {folder}: {error.strerror}.")
+        return
+    output.note(f"Agents in this folder learn of `skillway` from {written[0]}.")
+
+
+def _flat(members: dict[str, Json], above: str = "") -> dict[str, Json]:
+    flat: dict[str, Json] = {}
+    for name, value in members.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat

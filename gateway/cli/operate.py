@@ -1,0 +1,278 @@
+"""The operator's commands on a whole installation: init, serve, migrate, backup, restore, copy, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.app import bind, public_url_of, serve as serve_until
+from gateway.checkup import checkup
+from gateway.cli import output
+from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
+from gateway.installation import key_file, master_key, open_installation, open_store
+from gateway.logs import set_up
+from gateway.settings import BadSetting, Settings, options
+from gateway.store.backup import backup as write_backup
+from gateway.store.backup import copy_to, key_in
+from gateway.store.backup import restore as read_backup
+from gateway.store.database import open_database
+from gateway.store.keys import SqlKeys
+from gateway.store.migrate import migrate as migrate_database
+from gateway.store.orgs import SqlOrgs
+from oauth.secret import Secret
+
+
+@click.command()
+@settings_options
+@click.option("--name", default="My org", show_default=True, help="Name of the org.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+@click.option("--quiet", is_flag=True, help="Say nothing where there is an org already.")
+def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Make the first org and its keys, on an empty database only.
+
+    The keys are shown once. The curl line works as it is: a test key is answered from examples.
+    """
+    settings, _ = settings_of(**flags)
+    made = run(_init(settings, name))
+    if made is None:
+        if not quiet:
+            output.note("There is an org already; nothing was made. `skillway orgs list` shows it.")
+        return
+    if as_json or not sys.stdout.isatty() and not quiet:
+        print_json(made)
+        return
+    url = public_url_of(settings, settings.port)
+    print(f"""
+Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this once:
+
+  live key   {made["live_key"]}
+  test key   {made["test_key"]}
+
+Try it, no account needed (a test key is answered from examples):
+
+  {_curl(url, made["test_key"])}
+""", flush=True)
+
+
+async def _init(settings: Settings, name: str) -> dict[str, Any] | None:
+    async with open_installation(settings) as opened:
+        orgs, keys = SqlOrgs(opened.database), SqlKeys(opened.database)
+        if await orgs.list():
+            return None
+        org = await orgs.create(name)
+        _, live = await keys.create(org.id, "first live key", "live")
+        _, test = await keys.create(org.id, "first test key", "test")
+        return {
+            "org": {"id": org.id, "name": org.name},
+            "live_key": live.reveal(),
+            "test_key": test.reveal(),
+        }
+
+
+def _curl(url: str, key: str) -> str:
+    body = json.dumps({"params": {"repo": "acme/webapp", "title": "Bug report"}})
+    return (
+        f"curl {url}/v1/github/create_issue -H {shlex.quote('Authorization: Bearer ' + key)} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
+
+
+@click.command()
+@settings_options
+@click.option("--host", help="Address to listen on (127.0.0.1).")
+@click.option("--port", help="Port to listen on (8700); 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one socket.")
+@click.option("--help-settings", is_flag=True, help="List every setting with its default, and leave.")
+def serve(workers: int, help_settings: bool, **flags: Any) -> None:
+    """Run the gateway until SIGTERM, which lets calls in flight finish. SIGHUP reads the catalog again."""
+    if help_settings:
+        for name, default, help in options():
+            print(f"{name}  (default: {default})\n    {help}")
+        return
+    settings, installation = settings_of(**flags)
+    set_up(settings.effective_log_format())
+    try:
+        listening = bind(settings)
+    except BadSetting as error:
+        raise misconfigured(str(error)) from None
+    if workers > 1:
+        # The schema and the master key are made once, before there are several who could.
+        run(_prepare(settings))
+        leader = _fork(workers)
+    else:
+        leader = True
+
+    async def until_told() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stopper(stop))
+        await serve_until(
+            settings,
+            installation,
+            listening,
+            announce=lambda url: print(f"listening on {url}", flush=True) if leader else None,
+            stop=stop,
+            reload=lambda again: loop.add_signal_handler(signal.SIGHUP, again),
+        )
+
+    import uvloop
+
+    uvloop.install()
+    run(until_told())
+
+
+def _stopper(stop: asyncio.Event) -> Callable[[], None]:
+    def told() -> None:
+        if stop.is_set():
+            # The second signal: somebody does not want to wait for the calls in flight.
+            os._exit(1)
+        stop.set()
+
+    return told
+
+
+async def _prepare(settings: Settings) -> None:
+    async with open_installation(settings):
+        pass
+
+
+def _fork(workers: int) -> bool:
+    """Makes the worker processes; returns in each of them. The parent hands signals on and never returns."""
+    children: list[int] = []
+    for number in range(workers):
+        child = os.fork()
+        if child == 0:
+            return number == 0
+        children.append(child)
+
+    def hand_on(number: int, _frame: object) -> None:
+        for child in children:
+            os.kill(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    failed = False
+    while children:
+        try:
+            child, status = os.wait()
+        except ChildProcessError:
+            break
+        children.remove(child)
+        if status != 0 and not failed:
+            # One that died takes the others along: the supervisor outside starts all of them anew.
+            failed = True
+            hand_on(signal.SIGTERM, None)
+    os._exit(1 if failed else 0)
+
+
+@click.command()
+@settings_options
+def migrate(**flags: Any) -> None:
+    """Bring the database up to this version. `serve` does it by itself."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> list[str]:
+        async with open_store(settings) as database:
+            return [f"{step.number:04d} {step.name}" for step in await migrate_database(database, settings.data_dir)]
+
+    applied = run(work())
+    print_json({"applied": applied})
+
+
+@click.command()
+@settings_options
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-key", is_flag=True, help="Put the master key into the file too: whoever has it can open everything.")
+def backup(file: Path, with_key: bool, **flags: Any) -> None:
+    """Write a consistent copy of the database into FILE, while the gateway runs."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> None:
+        async with open_installation(settings) as opened:
+            await write_backup(opened.database, file, with_key=Secret(opened.master.text()) if with_key else None)
+
+    run(work())
+    if with_key:
+        output.warn(f"{file} holds the master key: keep it like one.")
+    else:
+        output.note(f"{file} is without the master key; without that key nothing in it can be opened. Keep both, apart.")
+    print_json({"backup": str(file), "with_key": with_key})
+
+
+@click.command()
+@settings_options
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace what the database holds.")
+def restore(file: Path, force: bool, **flags: Any) -> None:
+    """Bring a backup back into an empty database."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> dict[str, int]:
+        async with open_store(settings) as database:
+            await migrate_database(database, settings.data_dir)
+            kept = key_in(file)
+            if kept is not None and settings.master_key is None and not key_file(settings).exists():
+                _write_key(key_file(settings), kept)
+            master = master_key(settings, create=False)
+            return dict(await read_backup(file, database, fingerprint=master.fingerprint, force=force))
+
+    print_json({"restored": run(work())})
+
+
+def _write_key(path: Path, key: Secret) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key.reveal() + "\n")
+
+
+@click.command()
+@settings_options
+@click.option("--to", "target", required=True, metavar="URL", help="postgresql://… to copy into; it must be empty.")
+def copy(target: str, **flags: Any) -> None:
+    """Copy everything to another database, for moving from SQLite to PostgreSQL or back."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> dict[str, int]:
+        async with open_installation(settings) as opened:
+            other = await _target(target, settings)
+            try:
+                await migrate_database(other, settings.data_dir)
+                return dict(await copy_to(opened.database, other))
+            finally:
+                await other.close()
+
+    copied = run(work())
+    output.note("Set SKILLWAY_DATABASE_URL to the new database and keep the same master key.")
+    print_json({"copied": copied})
+
+
+async def _target(url: str, settings: Settings) -> Any:
+    if url.startswith("sqlite:"):
+        return await open_database(None, Path(url.removeprefix("sqlite:").removeprefix("//")))
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise BadSetting("--to: expected postgresql://user:password@host/name, or sqlite:FOLDER")
+    return await open_database(url, settings.data_dir)
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def doctor(as_json: bool, **flags: Any) -> None:
+    """Check the installation: settings, database, master key, public address, clock, OAuth clients."""
+    settings, installation = settings_of(**flags)
+    findings = run(checkup(settings, installation))
+    if as_json or not sys.stdout.isatty():
+        print_json({"ok": all(found.ok for found in findings), "checks": [found.shown() for found in findings]})
+    else:
+        output.table(("", "check", "what was found"), [("ok" if f.ok else "!!", f.name, f.message) for f in findings])
+    if not all(found.ok for found in findings):
+        raise SystemExit(1)

@@ -1,0 +1,66 @@
+"""What the operator's commands share: settings from flags, their failures as messages, one way to print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from gateway.cli.failures import CommandFailed, Problem
+from gateway.settings import BadSetting, Installation, Settings, load_settings
+from gateway.store.database import NotUsable, StorageUnavailable
+from oauth.vault import KeyProblem, SealBroken
+from skills_catalog.mistakes import CatalogError
+
+#: `EX_CONFIG` of sysexits: the installation has to be mended first.
+MISCONFIGURED = 78
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+
+def settings_options(command: Command) -> Command:
+    """The flags that say which installation is meant."""
+    for option in (
+        click.option("--config", metavar="FILE", help="The operator's file (./skills.yaml)."),
+        click.option("--database-url", metavar="URL", help="postgresql://… instead of SQLite in the data folder."),
+        click.option("--data-dir", metavar="DIR", help="Folder of the database and the master key (./data)."),
+    ):
+        command = option(command)
+    return command
+
+
+def settings_of(**flags: Any) -> tuple[Settings, Installation]:
+    try:
+        return load_settings(**flags)
+    except BadSetting as error:
+        raise misconfigured(str(error)) from None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's work; what the operator has to mend becomes a message."""
+    try:
+        return asyncio.run(work)
+    except (BadSetting, NotUsable, KeyProblem, CatalogError, SealBroken) as error:
+        raise misconfigured(str(error)) from None
+    except StorageUnavailable as error:
+        cause = error.__cause__
+        raise misconfigured(f"{error.message} ({cause})" if cause else error.message) from None
+
+
+def misconfigured(message: str) -> CommandFailed:
+    return CommandFailed(MISCONFIGURED, Problem(code="misconfigured", message=message))
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from gateway.cli import output
+
+    output.table(names, rows)

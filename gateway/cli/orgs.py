@@ -1,0 +1,190 @@
+"""`skillway orgs`: orgs, their keys, their own OAuth clients."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from gateway.app import public_url_of, read_catalog
+from gateway.cli import output
+from gateway.cli.failures import refused
+from gateway.cli.operator import print_json, run, settings_of, settings_options
+from gateway.core.clients import OAuthClient
+from gateway.core.keys import ApiKey, Grant, Org
+from gateway.installation import Opened, open_installation
+from gateway.store.clients import SqlClients
+from gateway.store.keys import SqlKeys
+from gateway.store.orgs import SqlOrgs
+from oauth.secret import Secret
+from skills_catalog.names import nearest
+
+
+@click.group()
+def orgs() -> None:
+    """Make orgs, their keys and their OAuth clients."""
+
+
+@orgs.command()
+@settings_options
+@click.option("--name", required=True, help="Name of the org, shown to people who connect accounts.")
+@click.option("--plan", help="A plan of skills.yaml; without one the org has no limits.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def create(name: str, plan: str | None, as_json: bool, **flags: Any) -> None:
+    """Make an org."""
+    settings, installation = settings_of(**flags)
+    if plan is not None and plan not in installation.plans:
+        near = nearest(plan, installation.plans)
+        raise refused(f"There is no plan {plan!r} in skills.yaml.", hint=f"Did you mean {near!r}?" if near else None)
+
+    async def work() -> Org:
+        async with open_installation(settings) as opened:
+            return await SqlOrgs(opened.database).create(_named(name), plan=plan)
+
+    _print_one(_org(run(work())), as_json)
+
+
+@orgs.command(name="list")
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def list_orgs(as_json: bool, **flags: Any) -> None:
+    """List all orgs."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> list[dict[str, Any]]:
+        async with open_installation(settings) as opened:
+            return [_org(org) for org in await SqlOrgs(opened.database).list()]
+
+    found = run(work())
+    if output.for_people(as_json):
+        output.table(("id", "name", "plan"), [(org["id"], org["name"], org["plan"] or "-") for org in found])
+    else:
+        print_json({"orgs": found})
+
+
+@orgs.command(name="create-key")
+@settings_options
+@click.argument("org")
+@click.option("--name", required=True, help="What the key is for.")
+@click.option("--test", "is_test", is_flag=True, help="A sandbox key: answered from examples, never sent upstream.")
+@click.option("--scopes", default="*", show_default=True, help="Integrations it may use, by comma.")
+@click.option("--expires-in-days", type=click.IntRange(1, 3650), help="When it stops working.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def create_key(
+    org: str, name: str, is_test: bool, scopes: str, expires_in_days: int | None, as_json: bool, **flags: Any
+) -> None:
+    """Make a key of an org. Its text is shown this once."""
+    settings, installation = settings_of(**flags)
+    wanted = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
+    if not wanted:
+        raise refused("--scopes is empty; say `*` or integration slugs by comma.")
+    catalog = read_catalog(installation)
+    for scope in wanted:
+        if scope != "*" and catalog.get(scope) is None:
+            near = catalog.nearest_integration(scope)
+            raise refused(f"There is no integration {scope!r}.", hint=f"Did you mean {near!r}?" if near else None)
+
+    async def work() -> tuple[ApiKey, Secret]:
+        from time import time
+
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            expires_at = time() + expires_in_days * 86400 if expires_in_days else None
+            return await SqlKeys(opened.database).create(
+                org, _named(name), "test" if is_test else "live", Grant(scopes=wanted), expires_at
+            )
+
+    key, text = run(work())
+    shown = {
+        "id": key.id, "org": key.org, "name": key.name, "mode": key.mode, "key_prefix": key.prefix,
+        "scopes": list(key.grant.scopes), "created_at": key.created_at, "expires_at": key.expires_at,
+    }
+    if output.for_people(as_json):
+        print(f"\n  {text.reveal()}\n\nSave this key now: it is not shown again.")
+    else:
+        print_json({"api_key": shown, "full_key": text.reveal(), "warning": "Save this key now: it is not shown again."})
+
+
+@orgs.command(name="set-client")
+@settings_options
+@click.argument("org")
+@click.argument("integration")
+@click.option("--client-id", help="What the provider calls the client.")
+@click.option("--client-secret-stdin", is_flag=True, help="Read the client secret from stdin, never from the command line.")
+@click.option("--remove", is_flag=True, help="Forget the org's client instead.")
+def set_client(
+    org: str, integration: str, client_id: str | None, client_secret_stdin: bool, remove: bool, **flags: Any
+) -> None:
+    """Give an org an OAuth client of its own for INTEGRATION."""
+    settings, installation = settings_of(**flags)
+    catalog = read_catalog(installation)
+    if catalog.get(integration) is None:
+        near = catalog.nearest_integration(integration)
+        raise refused(f"There is no integration {integration!r}.", hint=f"Did you mean {near!r}?" if near else None)
+    if remove == (client_id is not None):
+        raise refused("Say either --client-id or --remove.")
+    secret = None
+    if client_secret_stdin:
+        text = click.prompt("Client secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
+        secret = Secret(text.strip())
+
+    async def work() -> bool:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            clients = SqlClients(opened.database, opened.vault)
+            if client_id is None:
+                return await clients.remove(org, integration)
+            client = OAuthClient(integration=integration, client_id=client_id, client_secret=secret, org=org)
+            await clients.save(org, client)
+            return True
+
+    changed = run(work())
+    if remove:
+        print_json({"removed": changed})
+        return
+    uri = f"{public_url_of(settings, settings.port)}/oauth/callback/{integration}.{org}"
+    output.note(f"Register this redirect URI at the provider: {uri}")
+    print_json({"org": org, "integration": integration, "client_id": client_id, "redirect_uri": uri})
+
+
+@orgs.command()
+@settings_options
+@click.argument("org")
+@click.option("--undo", is_flag=True, help="Let it call again.")
+def suspend(org: str, undo: bool, **flags: Any) -> None:
+    """Refuse every call of an org until further notice."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> None:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            await SqlOrgs(opened.database).suspend(org, suspended=not undo)
+
+    run(work())
+    print_json({"id": org, "suspended": not undo})
+
+
+async def _found(opened: Opened, org: str) -> Org:
+    found = await SqlOrgs(opened.database).find(org)
+    if found is None:
+        raise refused(f"There is no org {org!r}.", hint="`skillway orgs list` shows all.")
+    return found
+
+
+def _named(name: str) -> str:
+    if not name.strip() or len(name) > 128 or not name.isprintable():
+        raise refused("A name is 1 to 128 printable characters.")
+    return name.strip()
+
+
+def _org(org: Org) -> dict[str, Any]:
+    return {"id": org.id, "name": org.name, "plan": org.plan, "created_at": org.created_at,
+            "suspended": org.suspended_at is not None}
+
+
+def _print_one(shown: dict[str, Any], as_json: bool) -> None:
+    if output.for_people(as_json):
+        output.table(tuple(shown), [tuple(str(value) for value in shown.values())])
+    else:
+        print_json(shown)

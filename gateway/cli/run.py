@@ -1,0 +1,214 @@
+"""`skillway run`: one call of one action, its answer on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
+from pathlib import Path
+
+import click
+
+from gateway.cli import output
+from gateway.cli.client import Answer, Client, client_for, lost, path_of
+from gateway.cli.config import login_in_use
+from gateway.cli.failures import REFUSED, UNREACHED, CommandFailed, gateway_error, refused
+from gateway.cli.files import written_whole
+from gateway.cli.jsontext import Json, Number
+from gateway.cli.names import check_name
+from gateway.cli.params import read_object, read_params
+from gateway.cli.skills import document, show_document
+
+_CHUNK = 64 * 1024
+
+
+@click.command(
+    short_help="Call an action: [our options] <integration> <action> [--param value]…",
+    # What comes after the action belongs to the action, whatever it is called.
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option("--params", metavar="JSON|@FILE|-", help="The params as one JSON object; flags go before it.")
+@click.option("--user", metavar="USER", help="The end user on whose behalf the call is made.")
+@click.option("--connection", metavar="ID", help="Which connection to use, where several fit.")
+@click.option(
+    "--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data."
+)
+@click.option(
+    "-o", "--output", "to", metavar="FILE", help="Write the answer to FILE if the upstream accepted the call."
+)
+@click.argument("integration")
+@click.argument("action")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAM VALUE]...")
+@click.pass_context
+def run(
+    context: click.Context,
+    params: str | None,
+    user: str | None,
+    connection: str | None,
+    raw: bool,
+    to: str | None,
+    integration: str,
+    action: str,
+    words: tuple[str, ...],
+) -> None:
+    """Call an action and print its answer as JSON.
+
+    Options of this command stand before the integration; everything after the action is a param, typed by the action's
+    schema: `--title 42` is a string where the schema says so, `--labels bug,priority` a list, `--draft` alone is true
+    and `--no-draft` false, `--file report.pdf` the content of that file.
+
+    \b
+    skillway run github create_issue --repo acme/webapp --title "Bug report" --labels bug,priority
+    skillway run --params @issue.json github create_issue
+    skillway run --raw -o report.zip shop download_report --id 7
+
+    Exit code: 0 the upstream said 2xx; 1 it said 4xx, or the call was not allowed or not valid; 2 no answer, or 5xx.
+    """
+    if action in ("--help", "-h"):
+        click.echo(context.get_help())
+        return
+    path = path_of("v1", check_name("integration", integration), check_name("action", action))
+    client = client_for(login_in_use())
+    members = read_object(params) if params is not None else {}
+    if words:
+        page = document(client, integration, action).members()
+        if words == ("--help",) and "help" not in _param_names(page):
+            show_document(page)
+            return
+        _warn_of_misplaced(words, page, context)
+        members |= read_params(words, page.get("parameters"))
+    body: dict[str, Json] = {"params": members}
+    body |= {"user": user} if user is not None else {}
+    body |= {"connection": connection} if connection is not None else {}
+    send = _run_raw if raw else _run
+    context.exit(send(client, path, body, None if to in (None, "-") else Path(str(to))))
+
+
+def exit_code(upstream_status: int) -> int:
+    """0 for what went well, 1 for what the caller has to change, 2 for what may go better another time."""
+    if upstream_status < 400:
+        return 0
+    return REFUSED if upstream_status < 500 else UNREACHED
+
+
+def _run(client: Client, path: str, body: Json, to: Path | None) -> int:
+    with output.spinner(path):
+        answer = client.ask("POST", path, body=body)
+    page = _page(answer)
+    status = _status(answer.headers, page)
+    if to is not None and exit_code(status) == 0:
+        _write(to, iter((answer.body,)))
+    else:
+        output.answer(answer.body)
+    meta = page.get("meta")
+    _tell(answer.headers, status, meta.get("hint") if isinstance(meta, dict) else None)
+    return exit_code(status)
+
+
+def _run_raw(client: Client, path: str, body: Json, to: Path | None) -> int:
+    with ExitStack() as open_answer:
+        with output.spinner(path):
+            response = open_answer.enter_context(client.open("POST", path, query={"raw": "1"}, body=body))
+        if response.status >= 400 and not response.getheader("X-Upstream-Status"):
+            failed = gateway_error(response.status, b"".join(_chunks(response)))
+            if failed is not None:
+                raise failed
+        status = _status(response.headers, {"status": Number(text=str(response.status))})
+        if to is not None and exit_code(status) == 0:
+            _write(to, _chunks(response))
+        elif sys.stdout.isatty():
+            _show_body(response)
+        else:
+            output.content(_chunks(response))
+        _tell(response.headers, status, None)
+        return exit_code(status)
+
+
+def _page(answer: Answer) -> dict[str, Json]:
+    """The answer as an object. An upstream's body may be nested deeper than we read; that is no failure of the call."""
+    if "X-Upstream-Status" not in answer.headers:
+        return answer.members()
+    try:
+        return answer.members()
+    except CommandFailed:
+        return {}
+
+
+def _status(headers: HTTPMessage, page: dict[str, Json]) -> int:
+    said = headers.get("X-Upstream-Status") or ""
+    status = page.get("status")
+    if not said and isinstance(status, Number):
+        said = status.text
+    # A run that was queued has a word for its status, and went well so far.
+    return int(said) if said.isdecimal() else 200
+
+
+def _tell(headers: HTTPMessage, status: int, hint: Json) -> None:
+    """What the person who waits should know beyond the answer itself."""
+    if status >= 400:
+        output.note(f"The upstream answered {status}.")
+    if isinstance(hint, str):
+        output.note(f"Hint: {hint}")
+    if headers.get("X-Deprecated"):
+        end = headers.get("Sunset")
+        output.warn(f"This action is deprecated{f' and ends on {end}' if end else ''}.")
+
+
+def _chunks(response: HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := response.read(_CHUNK):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise lost(error) from error
+    # http.client tells of a body that ends too early only when it is read in one piece.
+    if response.length:
+        raise lost(IncompleteRead(b"", response.length))
+
+
+def _write(to: Path, chunks: Iterator[bytes]) -> None:
+    try:
+        with written_whole(to) as file:
+            file.writelines(chunks)
+    except OSError as error:
+        raise refused(
+            f"The answer came, and {to} cannot be written: {error.strerror}.", code="conflict"
+        ) from error
+    output.note(f"Written to {to}.")
+
+
+def _show_body(response: HTTPResponse) -> None:
+    """Text goes to the terminal; anything else would garble it and goes to a file, for the call cannot be had again."""
+    kind = response.headers.get_content_type()
+    if kind == "application/json" or kind.endswith("+json"):
+        output.answer(b"".join(_chunks(response)))
+        return
+    if kind.startswith("text/"):
+        text = b"".join(_chunks(response)).decode(response.headers.get_content_charset("utf-8"), "replace")
+        for line in text.splitlines():
+            output.text(line)
+        return
+    handle, name = tempfile.mkstemp(prefix="skillway-")
+    with os.fdopen(handle, "wb") as file:
+        file.writelines(_chunks(response))
+    output.note(f"The answer is {kind}, no text for a terminal; it is in {name}. Another time, use -o FILE.")
+
+
+def _param_names(page: dict[str, Json]) -> frozenset[str]:
+    schema = page.get("parameters")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return frozenset(properties) if isinstance(properties, dict) else frozenset()
+
+
+def _warn_of_misplaced(words: tuple[str, ...], page: dict[str, Json], context: click.Context) -> None:
+    """An option of ours after the action is a param that the action does not know: say so, before the gateway does."""
+    ours = {name for option in context.command.params for name in option.opts if name.startswith("--")}
+    known = _param_names(page)
+    for word in words:
+        name = word.partition("=")[0]
+        if name in ours and name[2:] not in known:
+            output.note(
+                f"{name} after the action is taken for a param; as an option it stands before the integration."
+            )

@@ -1,0 +1,1 @@
+"""What happens to a call. No web framework, no database driver."""

@@ -1,0 +1,77 @@
+"""Asks an integration's `whoami` action whose credential this is: the check of every new connection."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+
+from gateway.core.credentials import fields_of, injection
+from gateway.core.errors import Refusal
+from gateway.core.request import Upstream, UpstreamFailed
+from gateway.core.requests import build_request
+from oauth.connections import Connection, Credential, Held
+from skills_catalog.model import Integration
+
+log = logging.getLogger("skillway.connect")
+#: A whoami answer is small; more than this is not read.
+_LIMIT = 1024 * 1024
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the integration calls the account; None where it did not say."""
+
+    name: str | None = None
+    id: str | None = None
+
+
+class CredentialRefused(Exception):
+    """The integration answered 401 or 403: the credential does not work."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the integration answered {status}")
+        self.status = status
+
+
+async def identify(upstream: Upstream, integration: Integration, connection: Connection, credential: Credential) -> Account:
+    """The account behind a credential.
+
+    Raises `CredentialRefused`. An integration that is down at this moment does not cost a consent that was
+    just given: the account then has no name.
+    """
+    whoami = integration.whoami
+    skill = integration.skills.get(whoami.action) if whoami else None
+    if whoami is None or skill is None or connection.method not in skill.auth:
+        return Account()
+    held = Held(connection=connection, credential=credential)
+    request = build_request(integration, skill, {}, fields=fields_of(held), injection=injection(integration, held))
+    try:
+        answer = await upstream.send(request, limit=_LIMIT)
+    except UpstreamFailed as failed:
+        log.warning("%s whoami: %s (%s)", connection.id, failed.code, failed.cause)
+        if failed.code == "upstream_unreachable" and not failed.sent and connection.fields:
+            # An address that the person typed: better said now than at every call.
+            raise Refusal("upstream_unreachable", f"{integration.name} could not be reached.", outcome="not_sent",
+                          retryable=True) from failed
+        return Account()
+    if answer.status in (401, 403):
+        raise CredentialRefused(answer.status)
+    if not 200 <= answer.status < 300:
+        return Account()
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        return Account()
+    return Account(name=_text(whoami.account, body), id=_text(whoami.account_id, body) if whoami.account_id else None)
+
+
+def _text(path: str, body: Any) -> str | None:
+    found = jmespath.search(path, body)
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        return None
+    return "".join(char for char in str(found)[:_LONGEST] if char.isprintable())

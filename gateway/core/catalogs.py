@@ -1,0 +1,49 @@
+"""The catalog in force: loaded with the operator's choices, replaced whole on reload, kept when a reload fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gateway.core.errors import Refusal
+from skills_catalog.catalog import Catalog
+from skills_catalog.model import Integration, Skill
+
+log = logging.getLogger("skillway.catalog")
+
+
+class Catalogs:
+    """Holds the one catalog that calls see. `load` reads it anew, with the operator's overrides."""
+
+    def __init__(self, load: Callable[[], Catalog]) -> None:
+        self._load = load
+        self.current = load()
+
+    def reload(self) -> None:
+        """Reads the files again. A broken one leaves the running catalog as it is, and says so in the log."""
+        try:
+            fresh = self._load()
+        except Exception as error:  # whatever is wrong with a file, calls go on
+            log.error("catalog not reloaded, the last good one stays: %s", error)
+            return
+        self.current = fresh
+        log.info("catalog reloaded: %d integrations", len(fresh.integrations))
+
+    def integration(self, slug: str) -> Integration:
+        """The integration of that slug. Raises `not_found` with the nearest one."""
+        found = self.current.get(slug)
+        if found is None:
+            raise _unknown(f"Integration {slug[:64]!r}", self.current.nearest_integration(slug))
+        return found
+
+    def find(self, slug: str, action: str) -> tuple[Integration, Skill]:
+        """The integration and its action. Raises `not_found` with the nearest name."""
+        integration = self.integration(slug)
+        skill = integration.skills.get(action)
+        if skill is None:
+            raise _unknown(f"Action {action[:64]!r} of {slug}", self.current.nearest_action(slug, action))
+        return integration, skill
+
+
+def _unknown(what: str, nearest: str | None) -> Refusal:
+    return Refusal("not_found", f"{what} not found.", hint=f"Did you mean {nearest!r}?" if nearest else None)

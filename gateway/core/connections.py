@@ -1,0 +1,155 @@
+"""Connections as the way of a call meets them: remembered for a moment, chosen without guessing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.core.errors import Refusal
+from gateway.core.links import Links
+from gateway.core.remember import Remembered
+from oauth.connections import Connection, ConnectionState, ConnectionStore, Credential, Held
+from skills_catalog.model import Integration, Skill
+
+SERVING = (ConnectionState.ACTIVE, ConnectionState.DEGRADED)
+_SECONDS = 2.0
+
+
+class AllConnections(ConnectionStore, Protocol):
+    """The whole of what the store offers on connections."""
+
+    async def add(self, connection: Connection, credential: Credential) -> None: ...
+
+    async def list(
+        self, org: str, user: str | None = None, integration: str | None = None
+    ) -> Sequence[Connection]: ...
+
+    async def renew(self, connection: Connection, credential: Credential) -> bool:
+        """Stores a new credential with scopes, account and fields under the same id; active again."""
+        ...
+
+    async def delete(self, org: str, connection_id: str) -> bool: ...
+
+
+class Connections:
+    """The connection store with a short memory in front of `candidates`, emptied by every change made here."""
+
+    def __init__(self, store: AllConnections) -> None:
+        self._store = store
+        self._candidates: Remembered[tuple[str, str, str], Sequence[Held]] = Remembered(
+            lambda key: store.candidates(*key), seconds=_SECONDS
+        )
+
+    async def find(self, org: str, connection_id: str) -> Held | None:
+        return await self._store.find(org, connection_id)
+
+    async def candidates(self, org: str, integration: str, user: str) -> Sequence[Held]:
+        return await self._candidates.get((org, integration, user))
+
+    async def list(self, org: str, user: str | None = None, integration: str | None = None) -> Sequence[Connection]:
+        return await self._store.list(org, user, integration)
+
+    async def add(self, connection: Connection, credential: Credential) -> None:
+        await self._store.add(connection, credential)
+        self._candidates.forget((connection.org, connection.integration, connection.user))
+
+    async def renew(self, connection: Connection, credential: Credential) -> bool:
+        renewed = await self._store.renew(connection, credential)
+        self._candidates.forget((connection.org, connection.integration, connection.user))
+        return renewed
+
+    async def delete(self, org: str, connection_id: str) -> bool:
+        deleted = await self._store.delete(org, connection_id)
+        self._candidates.forget()
+        return deleted
+
+    async def replace_credential(
+        self, org: str, connection_id: str, *, version: int, credential: Credential, scopes: tuple[str, ...] | None
+    ) -> bool:
+        swapped = await self._store.replace_credential(
+            org, connection_id, version=version, credential=credential, scopes=scopes
+        )
+        self._candidates.forget()
+        return swapped
+
+    async def set_state(
+        self,
+        org: str,
+        connection_id: str,
+        *,
+        version: int,
+        state: ConnectionState,
+        reason: str | None = None,
+        retry_at: float | None = None,
+    ) -> bool:
+        changed = await self._store.set_state(
+            org, connection_id, version=version, state=state, reason=reason, retry_at=retry_at
+        )
+        self._candidates.forget()
+        return changed
+
+
+async def choose(
+    connections: Connections,
+    links: Links,
+    integration: Integration,
+    skill: Skill,
+    *,
+    org: str,
+    user: str,
+    wanted: str | None,
+) -> Held | None:
+    """The one connection that may serve a skill; None where the skill needs none.
+
+    Never a silent choice: several that fit are `ambiguous_connection`. Raises `integration_not_connected`
+    and `token_expired` with the link that mends it.
+    """
+    able = [method.name for method in integration.methods_for(skill) if method.type != "none"]
+    needs_none = len(able) < len(skill.auth)
+    if not able:
+        return None
+    fitting = [held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able]
+    if wanted is not None:
+        fitting = [held for held in fitting if wanted in (held.connection.id, held.connection.label)]
+        if not fitting:
+            raise Refusal("not_found", f"User {user!r} has no {integration.slug} connection {wanted!r} that serves {skill.name}.")
+    serving = [held for held in fitting if held.connection.state in SERVING]
+    if len(serving) == 1:
+        return serving[0]
+    if serving:
+        raise _ambiguous(integration, serving)
+    if fitting:
+        raise reconnect(links, fitting[0].connection)
+    if needs_none:
+        return None
+    raise Refusal(
+        "integration_not_connected",
+        f"The user needs to connect their {integration.slug} account first.",
+        action_url=links.connect(org, integration.slug, user, method=able[0] if len(able) == 1 else None),
+        hint=f"POST /v1/connect with {{\"integration\": \"{integration.slug}\"}}, or open action_url in a browser.",
+    )
+
+
+def reconnect(links: Links, connection: Connection, reason: str | None = None) -> Refusal:
+    """The refusal of a connection whose grant is dead."""
+    return Refusal(
+        "token_expired",
+        "Token expired and refresh failed. Please reconnect.",
+        action_url=links.connect(
+            connection.org, connection.integration, connection.user, method=connection.method, connection=connection.id
+        ),
+        details={"connection": connection.id, "reason": reason or connection.reason},
+    )
+
+
+def _ambiguous(integration: Integration, serving: Sequence[Held]) -> Refusal:
+    choices = [
+        {"connection": held.connection.id, "label": held.connection.label, "account": held.connection.account}
+        for held in serving
+    ]
+    return Refusal(
+        "ambiguous_connection",
+        f"{len(choices)} {integration.slug} connections fit; send one of details.choices as `connection`.",
+        details={"choices": choices},
+        retryable=False,
+    )

@@ -1,0 +1,164 @@
+"""What an agent may do, in three levels: integrations, the actions of one, everything about one action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.core.access import check_scope
+from gateway.core.catalogs import Catalogs
+from gateway.core.clients import OAuthClient
+from gateway.core.connections import SERVING, Connections
+from gateway.core.keys import Principal
+from gateway.core.providers import Providers
+from skills_catalog.exporting.skill_files import cli_example, skill_files
+from skills_catalog.model import Integration
+
+Json = dict[str, Any]
+
+
+class Discovery:
+    """Answers of the discovery routes as plain JSON values. A key sees the integrations of its scopes."""
+
+    def __init__(self, catalogs: Catalogs, connections: Connections, providers: Providers, public_url: str) -> None:
+        self._catalogs = catalogs
+        self._connections = connections
+        self._providers = providers
+        self._public_url = public_url
+
+    async def integrations(self, principal: Principal, user: str) -> list[Json]:
+        """Level 1: every integration of the key's scopes, by slug."""
+        catalog = self._catalogs.current
+        connected = await self._connected(principal.org, user)
+        clients = await self._providers.clients_of(principal.org)
+        return [
+            self._integration(catalog.integrations[slug], connected, clients)
+            for slug in sorted(catalog.integrations)
+            if principal.grant.allows_integration(slug)
+        ]
+
+    async def integration(self, principal: Principal, slug: str, user: str) -> Json:
+        """Level 2: the actions of one integration."""
+        integration = self._visible(principal, slug)
+        return {
+            "integration": integration.slug,
+            "name": integration.name,
+            "description": integration.description,
+            "connected": _is_connected(integration, await self._connected(principal.org, user)),
+            "skills": [
+                {
+                    "name": skill.name,
+                    "title": skill.title,
+                    "method": skill.request.method,
+                    "category": skill.category,
+                    "description": skill.description,
+                    "effect": skill.effect,
+                }
+                for skill in integration.skills.values()
+            ],
+        }
+
+    def action(self, principal: Principal, slug: str, name: str) -> Json:
+        """Level 3: params, examples and errors of one action."""
+        self._visible(principal, slug)
+        _, skill = self._catalogs.find(slug, name)
+        document: Json = {
+            "integration": skill.integration,
+            "name": skill.name,
+            "title": skill.title,
+            "method": skill.request.method,
+            "path": skill.request.path,
+            "category": skill.category,
+            "description": skill.description,
+            "effect": skill.effect,
+            "idempotent": skill.idempotent,
+            "scopes": list(skill.scopes),
+            "auth": list(skill.auth),
+            "parameters": skill.input_schema,
+            "examples": [
+                {
+                    "cli": cli_example(skill, example),
+                    "params": example.params,
+                    "response": {"status": example.status, "data": example.data},
+                }
+                for example in skill.examples
+            ],
+            "errors": [
+                {
+                    "code": error.code or (str(error.status) if error.status else ""),
+                    "status": error.status,
+                    "description": error.description,
+                    "fix": error.fix,
+                }
+                for error in skill.errors
+            ],
+        }
+        if skill.requires_plan:
+            document["requires_plan"] = skill.requires_plan
+        if skill.lifecycle:
+            document["lifecycle"] = skill.lifecycle
+        if skill.deprecated:
+            gone = skill.deprecated
+            document["deprecated"] = {"since": gone.since, "sunset": gone.sunset, "use": gone.use}
+        return document
+
+    async def search(self, principal: Principal, text: str, user: str, limit: int) -> list[Json]:
+        """Actions whose words hold the text, best first, of every integration the key may use."""
+        connected = await self._connected(principal.org, user)
+        found = self._catalogs.current.search(text, limit=len(self._catalogs.current.integrations) * 1000)
+        return [
+            {
+                "integration": skill.integration,
+                "action": skill.name,
+                "description": skill.description,
+                "score": score,
+                "connected": _is_connected(self._catalogs.current.integrations[skill.integration], connected),
+            }
+            for skill, score in found
+            if principal.grant.allows_integration(skill.integration)
+        ][:limit]
+
+    def download(self, principal: Principal, slug: str) -> Json:
+        """The integration as files of an Agent Skill."""
+        integration = self._visible(principal, slug)
+        return {"slug": integration.slug, "files": skill_files(integration, self._public_url)}
+
+    def _visible(self, principal: Principal, slug: str) -> Integration:
+        integration = self._catalogs.integration(slug)
+        check_scope(principal, slug)
+        return integration
+
+    async def _connected(self, org: str, user: str) -> Mapping[str, Sequence[str]]:
+        """integration -> methods of the user's connections that serve calls."""
+        methods: dict[str, list[str]] = {}
+        for connection in await self._connections.list(org, user):
+            if connection.state in SERVING:
+                methods.setdefault(connection.integration, []).append(connection.method)
+        return methods
+
+    def _integration(
+        self, integration: Integration, connected: Mapping[str, Sequence[str]], clients: Mapping[str, OAuthClient]
+    ) -> Json:
+        reason = self._providers.unavailable_reason(integration, clients.get(integration.slug))
+        item: Json = {
+            "slug": integration.slug,
+            "name": integration.name,
+            "description": integration.description,
+            "categories": list(integration.categories),
+            "auth": [method.name for method in integration.auth],
+            "connected": _is_connected(integration, connected),
+            "available": reason is None,
+            "skill_count": len(integration.skills),
+            "version": integration.version,
+        }
+        if reason is not None:
+            item["unavailable_reason"] = reason
+        if integration.lifecycle:
+            item["lifecycle"] = integration.lifecycle
+        return item
+
+
+def _is_connected(integration: Integration, connected: Mapping[str, Sequence[str]]) -> bool:
+    return integration.slug in connected or any(method.type == "none" for method in integration.auth)
+
+

@@ -1,0 +1,98 @@
+"""A connect flow: from `POST /v1/connect` to a connection, in steps that each happen once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from oauth.secret import Secret
+
+FlowStatus = Literal["pending", "connected", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One attempt to connect an account. Its id is the id of the connection it makes or renews.
+
+    Times are unix seconds. A flow ends by `expires_at`, whatever its state.
+    """
+
+    connection: str
+    org: str
+    integration: str
+    user: str
+    method: str
+    #: OAuth scopes to ask for.
+    scopes: tuple[str, ...] = ()
+    label: str | None = None
+    #: Where the browser goes afterwards: one of the org's registered URLs.
+    redirect_url: str | None = None
+    #: Connection fields given with the request.
+    fields: Mapping[str, str] = field(default_factory=dict)
+    #: It renews a connection that exists; the account must stay the same.
+    renews: bool = False
+    status: FlowStatus = "pending"
+    #: `awaiting_confirmation` while the org's backend has still to confirm.
+    detail: str | None = None
+    error: str | None = None
+    message: str | None = None
+    account: str | None = None
+    created_at: float = 0.0
+    expires_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSecrets:
+    """What a started flow must keep to itself; sealed at rest."""
+
+    #: PKCE verifier (RFC 7636); None for a method without PKCE.
+    verifier: Secret | None = None
+    #: The callback path's context, which must come back equal: `github` or `github.org_…`.
+    context: str = ""
+    redirect_uri: str = ""
+    #: Hash of the cookie of the browser that clicked.
+    browser: bytes = b""
+    #: Set once the provider answered and the org's backend has to confirm.
+    code: Secret | None = None
+    #: Connection fields copied from the callback's query (`realmId`).
+    callback_fields: Mapping[str, str] = field(default_factory=dict)
+
+
+class FlowStore(Protocol):
+    """Where flows are kept. Each step is one atomic statement: it happens once or not at all."""
+
+    async def add(self, flow: Flow) -> None:
+        """Opens it; an older flow of the same connection id is replaced."""
+        ...
+
+    async def find(self, org: str, connection: str) -> Flow | None: ...
+
+    async def by_link(self, connection: str) -> Flow | None:
+        """For the page behind the link, which knows no org: the id itself is the secret of the link."""
+        ...
+
+    async def start(self, org: str, connection: str, *, state: bytes, secrets: FlowSecrets, expires_at: float) -> bool:
+        """The click: remembers the hash of `state`. A later click replaces an earlier one; False once it is over."""
+        ...
+
+    async def take(self, state: bytes) -> tuple[Flow, FlowSecrets] | None:
+        """The callback: the flow that this hash of `state` belongs to, given out once and never when expired."""
+        ...
+
+    async def park(self, org: str, connection: str, *, handle: bytes, secrets: FlowSecrets, expires_at: float) -> bool:
+        """Consent is given, confirmation is missing: keeps the code under the hash of a one-time handle."""
+        ...
+
+    async def take_parked(self, org: str, connection: str, handle: bytes) -> tuple[Flow, FlowSecrets] | None:
+        """The confirmation: gives the parked code out once."""
+        ...
+
+    async def finish(
+        self, org: str, connection: str, status: FlowStatus, *, error: str | None = None, message: str | None = None,
+        account: str | None = None,
+    ) -> None: ...
+
+    async def purge(self, before: float) -> int:
+        """Forgets flows that expired before that time; says how many."""
+        ...

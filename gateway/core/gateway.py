@@ -1,0 +1,287 @@
+"""The path of a call: found, allowed, checked, sent, recorded. Who reads `Gateway.call` knows the program."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from gateway.core import answers
+from gateway.core.access import check_scope
+from gateway.core.answers import Result
+from gateway.core.call import Call, Plan
+from gateway.core.catalogs import Catalogs
+from gateway.core.connections import Connections, choose
+from gateway.core.errors import Outcome, Refusal
+from gateway.core.ids import new_id
+from gateway.core.links import Links
+from gateway.core.credentials import Credentials, fields_of, injection, renews
+from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.requests import build_request
+from gateway.core.runs import Run, RunStore
+from gateway.core.sandbox import best_example
+from oauth.connections import Held
+from skills_catalog.model import Integration, Problem, Skill
+from skills_catalog.validation import problems
+
+Answer = TypeVar("Answer", UpstreamAnswer, UpstreamStream)
+
+log = logging.getLogger("skillway.calls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of an answer is read, and how much of it may stand in an envelope, bytes."""
+
+    response: int
+    inline: int
+
+
+@dataclass(slots=True, kw_only=True)
+class RawResult:
+    """The upstream answered and its body is streamed: `chunks` is read once, to its end or not at all."""
+
+    status: int
+    headers: Headers
+    chunks: AsyncIterator[bytes]
+    run_id: str
+
+
+class Gateway:
+    """Joins what can be called with how we are let in. Surfaces hand it calls and render what comes back."""
+
+    def __init__(
+        self,
+        *,
+        catalogs: Catalogs,
+        connections: Connections,
+        credentials: Credentials,
+        upstream: Upstream,
+        runs: RunStore,
+        links: Links,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._catalogs = catalogs
+        self._connections = connections
+        self._credentials = credentials
+        self._upstream = upstream
+        self._runs = runs
+        self._links = links
+        self._limits = limits
+        self._clock = clock
+
+    async def call(self, call: Call) -> Result:
+        """Makes the call and gives back what the upstream answered, whatever its status.
+
+        Raises `Refusal` where there is no answer to give.
+        """
+        if call.principal.mode == "test":
+            return self._from_example(call)
+        plan = await self.prepare(call)
+        await self._begin(plan)
+        answer = await self._ask(plan, self._send)
+        return self._finish(plan, answer)
+
+    async def stream(self, call: Call) -> RawResult:
+        """The same call with its body streamed through (`?raw=1`), in flat memory."""
+        if call.principal.mode == "test":
+            return _streamed(self._from_example(call))
+        plan = await self.prepare(call)
+        await self._begin(plan)
+        stream = await self._ask(plan, self._upstream.stream)
+        self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
+        return RawResult(status=stream.status, headers=stream.headers, chunks=stream.chunks, run_id=plan.run_id)
+
+    async def prepare(self, call: Call) -> Plan:
+        """Every check of a call, in order, up to the socket: found, allowed, params, connection, request."""
+        integration, skill = self._check(call)
+        held = await choose(
+            self._connections,
+            self._links,
+            integration,
+            skill,
+            org=call.principal.org,
+            user=call.user,
+            wanted=call.connection,
+        )
+        if held is not None:
+            held = await self._credentials.fresh(integration, held)
+        params = _with_defaults(skill, call.params, held)
+        return Plan(
+            call=call,
+            integration=integration,
+            skill=skill,
+            params=params,
+            held=held,
+            request=self._request(integration, skill, params, held),
+            run_id=new_id("run"),
+            started_at=int(self._clock() * 1000),
+        )
+
+    def _check(self, call: Call) -> tuple[Integration, Skill]:
+        integration, skill = self._catalogs.find(call.integration, call.action)
+        check_scope(call.principal, integration.slug)
+        if found := problems(skill, call.params):
+            raise bad_params(skill, found)
+        return integration, skill
+
+    def _request(
+        self, integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None
+    ) -> UpstreamRequest:
+        if held is None:
+            return build_request(integration, skill, params)
+        return build_request(
+            integration, skill, params, fields=fields_of(held), injection=injection(integration, held)
+        )
+
+    async def _begin(self, plan: Plan) -> None:
+        """What must not be forgotten is durable before the upstream is asked."""
+        if plan.skill.effect != "read":
+            await self._runs.begin(self._run(plan, state="running"))
+
+    async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
+        return await self._upstream.send(request, limit=self._limits.response)
+
+    async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> Answer:
+        """Sends the request. A 401 where the credential can be renewed means that nothing was done: once more."""
+        try:
+            answer = await send(plan.request)
+            if answer.status != 401 or plan.held is None or not renews(plan.integration, plan.held):
+                return answer
+            renewed = await self._credentials.renewed(plan.integration, plan.held)
+            if renewed is None:
+                return answer
+            if isinstance(answer, UpstreamStream):
+                answer.close()
+            answer = await send(self._request(plan.integration, plan.skill, plan.params, renewed))
+            if answer.status == 401:
+                self._credentials.refused(renewed)
+            return answer
+        except UpstreamFailed as failed:
+            raise self._failed(plan, failed) from failed
+        except Refusal as refusal:
+            self._runs.record(self._run(plan, state="failed", error=refusal.code, outcome="answered", status=401))
+            raise
+
+    def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
+        """Records the answer and makes it fit for the caller."""
+        self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
+        secrets = plan.held.credential.secrets() if plan.held else ()
+        data, meta = answers.fit(plan.skill, answer, secrets, inline_limit=self._limits.inline)
+        meta["run_id"] = plan.run_id
+        if plan.held is not None:
+            meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
+        return Result(status=answer.status, data=data, meta=meta)
+
+    def _failed(self, plan: Plan, failed: UpstreamFailed) -> Refusal:
+        """No answer: was it not sent, or does nobody know?"""
+        outcome: Outcome = "unknown" if failed.sent else "not_sent"
+        state = "unknown" if failed.sent and not plan.skill.idempotent else "failed"
+        self._runs.record(self._run(plan, state=state, error=failed.code, outcome=outcome))
+        log.warning("%s %s: %s (%s)", plan.run_id, plan.skill.id, failed.code, failed.cause)
+        return Refusal(
+            failed.code,
+            _FAILED[failed.code].format(name=plan.integration.name, seconds=plan.request.timeout),
+            outcome=outcome,
+            retryable=outcome == "not_sent" or plan.skill.idempotent,
+            run_id=plan.run_id,
+        )
+
+    def _from_example(self, call: Call) -> Result:
+        _, skill = self._check(call)
+        example = best_example(skill, call.params)
+        run_id, now = new_id("run"), int(self._clock() * 1000)
+        self._runs.record(
+            _run(
+                call, skill, run_id=run_id, started_at=now, finished_at=now,
+                state="completed", status=example.status, outcome="not_sent",
+            )
+        )
+        data = b"null" if example.data is None else orjson.dumps(example.data)
+        return Result(status=example.status, data=data, meta={"run_id": run_id, "sandbox": True})
+
+    def _run(
+        self, plan: Plan, *, state: str, status: int | None = None, error: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> Run:
+        return _run(
+            plan.call,
+            plan.skill,
+            run_id=plan.run_id,
+            started_at=plan.started_at,
+            finished_at=None if state == "running" else int(self._clock() * 1000),
+            connection=plan.held.connection.id if plan.held else None,
+            state=state,
+            status=status,
+            error=error,
+            outcome=outcome,
+        )
+
+
+def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
+    """`bad_request` with every field at once; the message names the first."""
+    first = found[0]
+    return Refusal(
+        "bad_request",
+        first.message,
+        hint=f"Did you mean {first.suggestion!r}?" if first.suggestion else None,
+        details={"action": skill.id, "fields": [_shown(problem) for problem in found]},
+    )
+
+
+def _shown(problem: Problem) -> dict[str, str]:
+    shown = {"path": problem.path, "keyword": problem.keyword, "message": problem.message}
+    return shown | {"suggestion": problem.suggestion} if problem.suggestion else shown
+
+
+def _with_defaults(skill: Skill, params: Mapping[str, Any], held: Held | None) -> Mapping[str, Any]:
+    """Params with what the connection's fields fill in (a project slug entered once, on connecting)."""
+    filled = dict(params)
+    for param in skill.params.values():
+        if param.default_from is None or param.name in params:
+            continue
+        value = fields_of(held).get(param.default_from) if held else None
+        if value:
+            filled[param.name] = value
+        elif param.required:
+            message = f"The param {param.name!r} is missing, and the connection has no {param.default_from!r} to fill it."
+            raise bad_params(skill, [Problem(path=param.name, keyword="required", message=message)])
+    return filled
+
+
+def _run(call: Call, skill: Skill, **known: Any) -> Run:
+    return Run(
+        id=known.pop("run_id"),
+        org=call.principal.org,
+        key=call.principal.key.id,
+        user=call.user,
+        integration=skill.integration,
+        action=skill.name,
+        effect=skill.effect,
+        mode=call.principal.mode,
+        **known,
+    )
+
+
+def _streamed(result: Result) -> RawResult:
+    async def once() -> AsyncIterator[bytes]:
+        yield result.data
+
+    return RawResult(
+        status=result.status,
+        headers=(("Content-Type", "application/json"),),
+        chunks=once(),
+        run_id=result.meta["run_id"],
+    )
+
+
+_FAILED = {
+    "upstream_unreachable": "{name} could not be reached.",
+    "upstream_timeout": "{name} did not answer within {seconds:g} s.",
+    "upstream_invalid_response": "{name} answered something that is not HTTP.",
+    "response_too_large": "{name}'s answer went over the limit.",
+}

@@ -1,0 +1,137 @@
+"""Which OAuth client serves whom, and how a definition's auth method becomes one authorization server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from gateway.core.catalogs import Catalogs
+from gateway.core.clients import ClientStore, OAuthClient
+from gateway.core.errors import Refusal
+from gateway.core.requests import fill_address
+from oauth.connections import Connection, Credential
+from oauth.provider import Provider
+from oauth.secret import Secret
+from skills_catalog.model import AuthMethod, Integration
+
+Tenancy = Literal["one_owner", "separate"]
+
+
+class Providers:
+    """Resolves clients and authorization servers.
+
+    An org's own client wins over the installation's. Where orgs know nothing of each other
+    (`TENANCY=separate`) the installation's is refused: one client across owners lets one of them receive
+    what another's user consented to.
+    """
+
+    def __init__(
+        self,
+        catalogs: Catalogs,
+        installed: Mapping[str, OAuthClient],
+        store: ClientStore,
+        *,
+        public_url: str,
+        tenancy: Tenancy,
+    ) -> None:
+        self._catalogs = catalogs
+        self._installed = installed if tenancy == "one_owner" else {}
+        self._store = store
+        self._public_url = public_url
+        self._tenancy = tenancy
+
+    async def client(self, org: str, slug: str) -> OAuthClient | None:
+        """The client that an org connects an integration with."""
+        return await self._store.find(org, slug) or self._installed.get(slug)
+
+    async def clients_of(self, org: str) -> Mapping[str, OAuthClient]:
+        """integration -> client, for all that an org may use."""
+        return {**self._installed, **{client.integration: client for client in await self._store.all(org)}}
+
+    def context(self, client: OAuthClient) -> str:
+        """What the callback path must carry for this client: `github`, or `github.org_…` for an org's own."""
+        return client.integration if client.org is None else f"{client.integration}.{client.org}"
+
+    def redirect_uri(self, client: OAuthClient) -> str:
+        """The redirect URI to register at the provider for this client."""
+        return f"{self._public_url}/oauth/callback/{self.context(client)}"
+
+    def unavailable_reason(self, integration: Integration, client: OAuthClient | None) -> str | None:
+        """Why nobody can connect the integration, ready to act on; None where somebody can."""
+        if client is not None or any(not method.is_oauth for method in integration.auth):
+            return None
+        if self._tenancy == "separate":
+            uri = f"{self._public_url}/oauth/callback/{integration.slug}.ORG_ID"
+            return (
+                f"No OAuth client. Register one at {integration.name} with the redirect URI {uri}, "
+                f"then run: skillway orgs set-client ORG_ID {integration.slug}"
+            )
+        uri = f"{self._public_url}/oauth/callback/{integration.slug}"
+        return (
+            f"No OAuth client. Register one at {integration.name} with the redirect URI {uri}, "
+            f"then put client_id and client_secret under integrations.{integration.slug} in skills.yaml."
+        )
+
+    def resolve(
+        self,
+        method: AuthMethod,
+        client: OAuthClient | None,
+        fields: Mapping[str, str],
+        credential: Credential | None = None,
+    ) -> Provider:
+        """The authorization server of a method for one connection.
+
+        Raises `Refusal` where a connection field cannot stand in one of its addresses.
+        """
+        if method.type == "client_credentials" and credential is not None and credential.client_id:
+            client_id, secret = credential.client_id, credential.client_secret
+            extra: Mapping[str, Secret] = {}
+        elif client is not None:
+            client_id, secret, extra = client.client_id, client.client_secret, client.extra
+        else:
+            raise Refusal("forbidden", f"There is no OAuth client for the method {method.name!r}.")
+
+        def address(url: str | None) -> str | None:
+            return fill_address(url, fields) if url else None
+
+        key, key_id = extra.get("private_key"), extra.get("key_id")
+        return Provider(
+            grant="client_credentials" if method.type == "client_credentials" else "authorization_code",
+            client_id=client_id,
+            client_secret=secret,
+            redirect_uri=self.redirect_uri(client) if client is not None else "",
+            authorization_url=address(method.authorization_url),
+            token_url=address(method.token_url) or "",
+            refresh_url=address(method.refresh_url),
+            revocation_url=address(method.revocation_url),
+            issuer=address(method.issuer),
+            scopes=method.scopes.default,
+            separator=method.scopes.separator,
+            answer_separator=method.scopes.answer_separator,
+            implies=method.scopes.implies,
+            pkce=method.pkce,
+            token_auth=method.token_auth,
+            token_body=method.token_body,
+            token_headers=method.token_headers,
+            authorize_params=method.authorize_params,
+            token_params=method.token_params,
+            refresh_params=method.refresh_params,
+            token_path=method.token_path,
+            copy_from_token=method.copy_from_token,
+            copy_from_callback=method.copy_from_callback,
+            lifetime=method.lifetime,
+            private_key=key,
+            key_id=key_id.reveal() if key_id is not None else None,
+        )
+
+    async def for_connection(self, connection: Connection, credential: Credential) -> Provider | None:
+        """The authorization server that renews a connection's credential; None where nothing can be renewed."""
+        integration = self._catalogs.current.get(connection.integration)
+        method = integration.method(connection.method) if integration else None
+        if method is None or method.type not in ("oauth2", "client_credentials"):
+            return None
+        client = await self.client(connection.org, connection.integration)
+        if client is None and method.is_oauth:
+            return None
+        fields = {**connection.fields, **{name: value.reveal() for name, value in credential.fields.items()}}
+        return self.resolve(method, client, fields, credential)

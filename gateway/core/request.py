@@ -1,0 +1,98 @@
+"""The upstream request and its answer as plain values: what `requests.py` builds and `upstream/` sends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamRequest:
+    """One HTTP request, ready to send. `repr` hides what a credential may stand in."""
+
+    method: str
+    #: Scheme, host and port: `https://api.github.com`.
+    origin: str
+    #: Already percent-encoded, sent as it is.
+    path: str
+    #: Already percent-encoded, without `?`; may hold a credential.
+    query: str = field(default="", repr=False)
+    headers: Headers = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    #: Seconds for the whole exchange.
+    timeout: float = 30.0
+    #: Safe to repeat after it may have arrived.
+    idempotent: bool = False
+    #: Whether redirects are followed; what `credential_*` names never leaves the origin.
+    follow_redirects: bool = False
+    #: Names of the headers (lower case) that carry the credential.
+    credential_headers: frozenset[str] = frozenset()
+    #: The query holds the credential.
+    credential_in_query: bool = False
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}{self.path}" + (f"?{self.query}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamAnswer:
+    """What the upstream answered: its status, its headers in order, its decoded body.
+
+    `omitted` is set where the body went over the limit: then `body` is empty and `size` says how much
+    was seen.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    omitted: bool = False
+    size: int = 0
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, which is given in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class UpstreamStream:
+    """An answer whose body is still to come. Read `chunks` to the end or call `close`."""
+
+    status: int
+    headers: Headers
+    chunks: AsyncIterator[bytes]
+    close: Callable[[], None]
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class UpstreamFailed(Exception):
+    """No answer. `sent` says whether any byte of the request may have reached the upstream.
+
+    `code` is `upstream_unreachable`, `upstream_timeout`, `upstream_invalid_response` or `response_too_large`;
+    `cause` is for the operator's log only.
+    """
+
+    def __init__(self, code: str, *, sent: bool, cause: str) -> None:
+        super().__init__(cause)
+        self.code = code
+        self.sent = sent
+        self.cause = cause
+
+
+class Upstream(Protocol):
+    """The only way out."""
+
+    async def send(self, request: UpstreamRequest, *, limit: int) -> UpstreamAnswer:
+        """Sends it and reads the decoded body up to `limit` bytes. Raises `UpstreamFailed`."""
+        ...
+
+    async def stream(self, request: UpstreamRequest) -> UpstreamStream:
+        """Sends it and returns as soon as the head is there. Raises `UpstreamFailed`."""
+        ...
+
+

@@ -1,0 +1,1 @@
+"""The REST surface: parse, call the core, render."""

@@ -1,0 +1,71 @@
+"""`POST /v1/{integration}/{action}`: HTTP to a call, a result back to HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from aiohttp import web
+
+from gateway.core.call import DEFAULT_USER, Call
+from gateway.core.gateway import RawResult
+from gateway.core.request import UpstreamFailed
+from gateway.web.answers import json_bytes
+from gateway.web.auth import principal
+from gateway.web.bodies import json_object, query, text_field
+from gateway.web.context import services
+
+log = logging.getLogger("skillway.calls")
+
+_BODY = {"params": dict, "user": str, "connection": str}
+#: Headers of an upstream that a raw answer keeps; everything else could act on our own origin.
+_RAW_HEADERS = ("content-type", "content-language", "etag", "last-modified")
+#: Seconds that a reader of a stream may stand still.
+_STALL = 30.0
+
+
+async def execute(request: web.Request) -> web.StreamResponse:
+    who = await principal(request)
+    asked = query(request, ("raw",)) if request.query_string else {}
+    body = await json_object(request, _BODY)
+    call = Call(
+        principal=who,
+        integration=request.match_info["integration"],
+        action=request.match_info["action"],
+        params=body.get("params", {}),
+        user=text_field(body["user"], "user") if "user" in body else DEFAULT_USER,
+        connection=text_field(body["connection"], "connection") if "connection" in body else None,
+    )
+    gateway = services(request).gateway
+    if asked.get("raw") in ("1", "true"):
+        return await _stream(request, await gateway.stream(call))
+    result = await gateway.call(call)
+    return json_bytes(result.envelope(), headers={"X-Upstream-Status": str(result.status)})
+
+
+async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse:
+    """The upstream's body as it comes, as a download that no browser runs."""
+    headers = {name: value for name, value in result.headers if name.lower() in _RAW_HEADERS}
+    response = web.StreamResponse(headers=headers)
+    response.headers["X-Upstream-Status"] = str(result.status)
+    response.headers["X-Run-Id"] = result.run_id
+    response.headers["X-Request-Id"] = request["request_id"]
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Disposition"] = "attachment"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Server"] = "skillway"
+    async with aclosing(result.chunks) as chunks:  # type: ignore[type-var]
+        await response.prepare(request)
+        try:
+            async for chunk in chunks:
+                async with asyncio.timeout(_STALL):
+                    await response.write(chunk)
+        except (UpstreamFailed, TimeoutError) as failed:
+            # The status is sent: only a connection cut short can still say that the body is not whole.
+            log.warning("%s stream broken off: %s", result.run_id, failed)
+            request.protocol.force_close()
+            return response
+    await response.write_eof()
+    return response

@@ -1,0 +1,27 @@
+"""Every REST route in one table. Slugs share `/v1/` with them: fixed names stand first, and are reserved."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.rest import calls, connections, discovery, keys
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/v1/skills", discovery.integrations),
+        web.get("/v1/skills/search", discovery.search),
+        web.get("/v1/skills/{integration}", discovery.integration),
+        web.get("/v1/skills/{integration}/{action}", discovery.action),
+        web.get("/v1/verify", keys.verify),
+        web.post("/v1/connect", connections.connect),
+        web.get("/v1/connect/{id}", connections.poll),
+        web.post("/v1/connect/{id}/confirm", connections.confirm),
+        web.get("/v1/connections", connections.list_connections),
+        web.get("/v1/connections/{id}", connections.show),
+        web.delete("/v1/connections/{id}", connections.disconnect),
+        web.get("/v1/org/redirect-urls", connections.return_urls),
+        web.put("/v1/org/redirect-urls", connections.set_return_urls),
+        web.get("/v1/{integration}/download", discovery.download),
+        web.post("/v1/{integration}/{action}", calls.execute),
+    ]

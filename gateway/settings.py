@@ -1,0 +1,325 @@
+"""Every option once: its name, type, default and help. Read from the environment and from `skills.yaml`."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from oauth.secret import Secret
+from skills_catalog.mistakes import CatalogError
+from skills_catalog.names import nearest
+from skills_catalog.strict_yaml import Document, read
+
+PREFIX = "SKILLWAY_"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T")
+
+
+class BadSetting(Exception):
+    """An option whose value cannot be used; the message names it and says what is expected."""
+
+
+def _size(text: str) -> int:
+    """Bytes: `1048576`, `8MiB`, `512KiB`."""
+    match = re.fullmatch(r"(\d{1,12}) ?(B|KiB|MiB|GiB)?", text)
+    if not match:
+        raise ValueError("a size such as 8MiB")
+    return int(match[1]) * {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}[match[2] or "B"]
+
+
+def _days(text: str) -> int:
+    """Seconds, from `7d`, `12h` or plain seconds."""
+    match = re.fullmatch(r"(\d{1,9}) ?(s|m|h|d| days?)?", text)
+    if not match:
+        raise ValueError("a time such as 7d, 12h or 300")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[(match[2] or "s").strip()[:1]]
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ValueError("a positive number")
+    return number
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise ValueError("a port from 0 to 65535")
+    return int(text)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in re.split(r"[,\s]+", text.strip()) if part)
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("an address such as https://skillway.example.com")
+    return text.rstrip("/")
+
+
+def _url(text: str) -> str:
+    if urlsplit(text).scheme not in ("http", "https"):
+        raise ValueError("an http or https address")
+    return text
+
+
+def _database(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("postgresql://user:password@host/name (leave it out for SQLite)")
+    return text
+
+
+def _choice(*words: str) -> Callable[[str], Any]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def _option(default: Any, parse: Callable[[str], Any], help: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one process. `SKILLWAY_<NAME>` wins over `settings:` in `skills.yaml`."""
+
+    data_dir: Path = _option(Path("data"), Path, "Folder of the SQLite database, the master key and copies made before migrations.")
+    config: Path = _option(Path("skills.yaml"), Path, "The operator's file: integrations, OAuth clients, plans.")
+    host: str = _option("127.0.0.1", str, "Address to listen on.")
+    port: int = _option(8700, _port, "Port to listen on; 0 takes a free one.")
+    public_url: str | None = _option(None, _public_url, "How browsers reach the gateway; required when the host is not loopback. Default: http://127.0.0.1:PORT.")
+    database_url: Secret | None = _option(None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder.")
+    valkey_url: Secret | None = _option(None, Secret, "Valkey or Redis for limits that are exact across replicas. Read by a later release.")
+    master_key: Secret | None = _option(None, Secret, "32 bytes in base64 or hex that seal every credential. Default: made in the data folder for an empty database.")
+    master_key_previous: Secret | None = _option(None, Secret, "The master key before the last change, while `vault rotate` has not run.")
+    tenancy: Literal["one_owner", "separate"] = _option("one_owner", _choice("one_owner", "separate"), "Whether all orgs belong to one operator, or know nothing of each other.")
+    verify_connect: Literal["none", "redirect"] = _option("none", _choice("none", "redirect"), "How the person who finished a connect flow is proven.")
+    allowed_private_networks: tuple[Network, ...] = _option((), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http.")
+    sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
+    retention: int = _option(7 * 86400, _days, "How long finished runs and connect flows are kept.")
+    body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
+    response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
+    inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
+    drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
+    trusted_proxies: tuple[Network, ...] = _option((), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs.")
+    tls_ca_file: Path | None = _option(None, Path, "Certificates (PEM) trusted for upstreams beside the system's.")
+    log_format: Literal["text", "json"] | None = _option(None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json.")
+    upgrade_url: str | None = _option(None, _url, "Where a person raises a plan; without it no such link is given.")
+
+    def effective_log_format(self) -> Literal["text", "json"]:
+        return self.log_format or ("text" if sys.stderr.isatty() else "json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What the operator says about one integration."""
+
+    enabled: bool = True
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    #: Definition keys to replace: `base_url`, and `authorization_url`, `token_url`, … of its OAuth methods.
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    #: OAuth scopes to ask for instead of the definition's.
+    scopes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """`skills.yaml` as read: the operator's choices beside the settings."""
+
+    #: Slugs that are on; None means all.
+    integrations: tuple[str, ...] | None = None
+    paths: tuple[Path, ...] = ()
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+    plans: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tuple[Settings, Installation]:
+    """Settings from flags (`given`, where not None), the environment, then `skills.yaml`; and that file's choices.
+
+    Raises `BadSetting` with the name of the option or the line of the file.
+    """
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in given.items() if value is not None}
+    config = Path(given.get("config") or environ.get(PREFIX + "CONFIG") or "skills.yaml")
+    document = _read_file(config)
+    in_file = _mapping(document, ("settings",))
+    values: dict[str, Any] = {}
+    known = {option.name: option for option in fields(Settings)}
+    for name in in_file:
+        if name.lower() not in known:
+            raise BadSetting(_unknown(document, ("settings", name), name, [n.upper() for n in known]))
+    lowered = {name.lower(): value for name, value in in_file.items()}
+    for name, option in known.items():
+        text = _from_environment(name, environ)
+        if text is None and lowered.get(name) is not None:
+            value = lowered[name]
+            text = ",".join(map(str, value)) if isinstance(value, list) else _expand(str(value), environ)
+        if name in given:
+            text = str(given[name])
+        if text is None or text == "":
+            continue
+        try:
+            values[name] = option.metadata["parse"](text)
+        except ValueError as error:
+            raise BadSetting(f"{PREFIX}{name.upper()}: expected {error}") from None
+    for name in environ:
+        if name.startswith(PREFIX) and name not in _NOT_OPTIONS and name.removesuffix("_FILE")[len(PREFIX) :].lower() not in known:
+            near = nearest(name[len(PREFIX) :].lower(), known)
+            hint = f"; did you mean {PREFIX}{near.upper()}?" if near else ""
+            raise BadSetting(f"there is no setting {name}{hint}")
+    return Settings(**values), _installation(document, config.parent, environ)
+
+
+def options() -> list[tuple[str, str, str]]:
+    """Name, default and help of every setting, for `--help-settings` and the README."""
+    shown = []
+    for option in fields(Settings):
+        default = option.default if option.default is not MISSING else None
+        text = "none" if default is None or default == () else str(default)
+        shown.append((PREFIX + option.name.upper(), text, option.metadata["help"]))
+    return shown
+
+
+#: Read by the command line's own side.
+_NOT_OPTIONS = frozenset({"SKILLWAY_URL", "SKILLWAY_API_KEY", "SKILLWAY_SHARED"})
+
+
+def _from_environment(name: str, environ: Mapping[str, str]) -> str | None:
+    plain = environ.get(PREFIX + name.upper())
+    path = environ.get(PREFIX + name.upper() + "_FILE")
+    if path is None:
+        return plain
+    if plain is not None:
+        raise BadSetting(f"set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE, not both")
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise BadSetting(f"{PREFIX}{name.upper()}_FILE: {error.strerror}: {path}") from None
+
+
+def _read_file(path: Path) -> Document:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise BadSetting(f"{path}: {error.strerror}") from None
+    if not content.strip():
+        content = b"{}"
+    try:
+        document = read(content, str(path))
+    except CatalogError as error:
+        raise BadSetting(str(error)) from None
+    if document.value is None:
+        document = read(b"{}", str(path))
+    if not isinstance(document.value, dict):
+        raise BadSetting(f"{path}: expected a mapping")
+    return document
+
+
+def _installation(document: Document, folder: Path, environ: Mapping[str, str]) -> Installation:
+    _only(document, (), ("catalog", "integrations", "plans", "settings"))
+    catalog = _mapping(document, ("catalog",))
+    _only(document, ("catalog",), ("integrations", "paths"))
+    chosen = catalog.get("integrations", "all")
+    if chosen != "all" and not _is_strings(chosen):
+        raise BadSetting(str(document.mistake(("catalog", "integrations"), "expected `all` or a list of slugs")))
+    paths = catalog.get("paths") or []
+    if not _is_strings(paths):
+        raise BadSetting(str(document.mistake(("catalog", "paths"), "expected a list of folders or files")))
+    overrides = {
+        slug: _override(document, slug, environ) for slug in _mapping(document, ("integrations",))
+    }
+    return Installation(
+        integrations=None if chosen == "all" else tuple(chosen),
+        paths=tuple(folder / path for path in paths),
+        overrides=overrides,
+        plans={name: _plan(document, name) for name in _mapping(document, ("plans",))},
+    )
+
+
+_ADDRESSES = ("base_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer")
+_PLAN = ("requests_per_minute", "calls_per_day", "connections", "api_keys", "credits_per_month")
+
+
+def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Override:
+    at = ("integrations", slug)
+    given = _mapping(document, at)
+    _only(document, at, ("enabled", "client_id", "client_secret", "scopes", *_ADDRESSES))
+    texts: dict[str, str] = {}
+    for name in ("client_id", "client_secret", *_ADDRESSES):
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise BadSetting(str(document.mistake((*at, name), "expected text")))
+        if expanded := _expand(value, environ):
+            texts[name] = expanded
+    enabled, scopes = given.get("enabled", True), given.get("scopes")
+    if not isinstance(enabled, bool):
+        raise BadSetting(str(document.mistake((*at, "enabled"), "expected true or false")))
+    if scopes is not None and not _is_strings(scopes):
+        raise BadSetting(str(document.mistake((*at, "scopes"), "expected a list of OAuth scopes")))
+    secret = texts.pop("client_secret", None)
+    return Override(
+        enabled=enabled,
+        client_id=texts.pop("client_id", None),
+        client_secret=Secret(secret) if secret else None,
+        addresses=texts,
+        scopes=tuple(scopes) if scopes is not None else None,
+    )
+
+
+def _plan(document: Document, name: str) -> Mapping[str, int | None]:
+    at = ("plans", name)
+    plan = _mapping(document, at)
+    _only(document, at, _PLAN)
+    for limit, value in plan.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise BadSetting(str(document.mistake((*at, limit), "expected a whole number, or null for no limit")))
+    return plan
+
+
+def _mapping(document: Document, path: tuple[str, ...]) -> dict[str, Any]:
+    value = document.value
+    for step in path:
+        value = (value or {}).get(step)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadSetting(str(document.mistake(path, "expected a mapping")))
+    return value
+
+
+def _only(document: Document, path: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in _mapping(document, path):
+        if name not in known:
+            raise BadSetting(_unknown(document, (*path, name), name, list(known)))
+
+
+def _unknown(document: Document, path: tuple[str, ...], name: str, known: list[str]) -> str:
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else f"; known here: {', '.join(known)}"
+    return str(document.mistake(path, f"unknown key {name!r}{hint}"))
+
+
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    """`${NAME}` from the environment; a name that is not set makes nothing."""
+    return re.sub(r"\$\{(\w+)\}", lambda match: environ.get(match[1], ""), text)

@@ -1,0 +1,1 @@
+"""Where everything is kept: one SQL text on SQLite and on PostgreSQL, one noun a file."""

@@ -1,0 +1,46 @@
+"""Lease rows: who works on something, until when. They hold no connection and end by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.store.database import Database, Dialect, Value
+
+# An advisory lock would keep a connection for as long as it waits; enough waiters and the holder gets none.
+_ACQUIRE = """
+    INSERT INTO leases (name, owner, until) VALUES (:name, :owner, {now} + :ms)
+    ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+    WHERE leases.until <= {now} OR leases.owner = excluded.owner
+    RETURNING owner
+"""
+#: The database's own clock: replicas whose clocks differ still agree on when a lease ends.
+_NOW: dict[Dialect, str] = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+}
+
+
+class SqlLeases:
+    """Leases in the database; implements `Leases`. `clock` replaces the database's own."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        now = _NOW[database.dialect] if clock is None else "CAST(:now AS BIGINT)"
+        self._acquire = _ACQUIRE.format(now=now)
+        self._purge = f"DELETE FROM leases WHERE until <= {now}"
+
+    async def acquire(self, name: str, owner: str, seconds: float) -> bool:
+        ms = max(1, round(seconds * 1000))
+        return await self._database.fetch_one(self._acquire, name=name, owner=owner, ms=ms, **self._now()) is not None
+
+    async def release(self, name: str, owner: str) -> None:
+        sql = "DELETE FROM leases WHERE name = :name AND owner = :owner"
+        await self._database.execute(sql, name=name, owner=owner)
+
+    async def purge(self) -> int:
+        """Forgets leases that have run out, of processes that died; says how many."""
+        return await self._database.execute(self._purge, **self._now())
+
+    def _now(self) -> dict[str, Value]:
+        return {} if self._clock is None else {"now": round(self._clock() * 1000)}

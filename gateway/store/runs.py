@@ -1,0 +1,348 @@
+"""The record of calls, written in groups: many calls share one commit, and reads never wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from gateway.core.errors import Refusal
+from gateway.core.runs import Run
+from gateway.store.database import AlreadyThere, Batch, Database, NotStorable, Row, StorageUnavailable, Value
+
+log = logging.getLogger("skillway.store")
+
+#: A recorded run is durable at most this long after its answer.
+DELAY_SECONDS = 0.2
+#: That many waiting runs are written at once, without waiting for the delay.
+PROMPT = 500
+#: One transaction holds at most that many, so that other writers get their turn.
+CHUNK = 2000
+#: How many runs wait in memory while the store refuses, about 1 kB each. Far above what a working store ever
+#: lets come together (it writes `PROMPT` runs in milliseconds), so it is met in an outage only; then the oldest
+#: are given up: a read is forgotten, and a begun run stays unfinished until `settle` calls it unknown. New writes
+#: are refused by `begin` all that time.
+BOUND = 50_000
+#: Pause before the next try after the store refused.
+RETRY_SECONDS = 1.0
+
+_COLUMNS = (
+    'id, org, key, "user", integration, action, effect, mode, state, started_at, finished_at, connection, '
+    "status, error, outcome"
+)
+# A run that has ended never goes back to running, whatever order two writes of it arrive in.
+_WRITE = f"""
+    INSERT INTO runs ({_COLUMNS})
+    VALUES (:id, :org, :key, :user, :integration, :action, :effect, :mode, :state, :started_at, :finished_at,
+        :connection, :status, :error, :outcome)
+    ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
+        connection = excluded.connection, status = excluded.status, error = excluded.error,
+        outcome = excluded.outcome
+    WHERE runs.org = excluded.org AND (runs.finished_at IS NULL OR excluded.finished_at IS NOT NULL)
+"""
+_LIST = f"""
+    SELECT {_COLUMNS} FROM runs
+    WHERE org = :org AND (started_at, id) < (:started_at, :id)
+    ORDER BY started_at DESC, id DESC LIMIT :limit
+"""
+_SETTLE = """
+    UPDATE runs SET state = 'unknown', outcome = 'unknown', finished_at = :now
+    WHERE finished_at IS NULL AND state = 'running' AND started_at < :before
+"""
+_NEWEST = (2**62, "")
+
+Begun = Sequence[tuple[Run | None, asyncio.Future[None]]]
+
+
+class Uses(Protocol):
+    """Counts of key uses, which ride along with the runs. `SqlKeys` is one."""
+
+    on_use: Callable[[], None]
+
+    def take_uses(self) -> Batch | None: ...
+
+    def give_back_uses(self, batch: Batch) -> None: ...
+
+
+class RunWriter:
+    """Runs in the database; implements `RunStore`. One for a process, used from one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        uses: Uses | None = None,
+        delay: float = DELAY_SECONDS,
+        bound: int = BOUND,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._uses = uses
+        self._delay = delay
+        self._bound = bound
+        self._clock = clock
+        #: Recorded and not yet being written, in order; the last word on a run replaces the one before.
+        self._queued: dict[str, Run] = {}
+        #: Being written at this moment.
+        self._in_flight: dict[str, Run] = {}
+        #: Whoever waits for the next commit, with the run to write; None waits for what is queued.
+        self._begun: list[tuple[Run | None, asyncio.Future[None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        #: The queue is to be written without further delay.
+        self._due = False
+        self._task: asyncio.Task[None] | None = None
+        self._refusing = False
+        self._closed = False
+        #: Runs given up because the store refused for too long, or refused them for what they hold.
+        self.lost = 0
+        if uses is not None:
+            uses.on_use = self._soon
+
+    async def begin(self, run: Run) -> None:
+        """Durable when it returns. Raises `StorageUnavailable`: then nothing may be sent.
+
+        Where the caller is cancelled while it waits, the run may have been written: record its end.
+        """
+        if self._closed:
+            raise StorageUnavailable
+        await self._next_commit(run)
+
+    def record(self, run: Run) -> None:
+        """Durable within 200 ms while the store works. Never waits and never raises."""
+        queued = self._queued
+        queued[run.id] = run
+        if self._timer is None and not self._due:
+            self._soon()
+        if len(queued) >= PROMPT:
+            self._crowded()
+
+    async def find(self, org: str, run_id: str) -> Run | None:
+        """The run as this process knows it, written or not."""
+        waiting = self._queued.get(run_id) or self._in_flight.get(run_id)
+        if waiting is not None:
+            return waiting if waiting.org == org else None
+        sql = f"SELECT {_COLUMNS} FROM runs WHERE org = :org AND id = :id"
+        row = await self._database.fetch_one(sql, org=org, id=run_id)
+        return None if row is None else _run(row)
+
+    async def list(self, org: str, *, limit: int = 50, cursor: str | None = None) -> tuple[Sequence[Run], str | None]:
+        """Newest first, and where the next page starts. Raises `Refusal` for a cursor that is none of ours."""
+        after = _NEWEST if cursor is None else _place(cursor)
+        # Before the look into the database: what is written meanwhile is then seen twice, never missed.
+        waiting = [run for run in self._waiting() if run.org == org and (run.started_at, run.id) < after]
+        rows = await self._database.fetch(_LIST, org=org, started_at=after[0], id=after[1], limit=limit + 1)
+        runs = {run.id: run for run in (*map(_run, rows), *waiting)}
+        page = sorted(runs.values(), key=lambda run: (run.started_at, run.id), reverse=True)
+        if len(page) <= limit:
+            return page, None
+        return page[:limit], _cursor(page[limit - 1])
+
+    async def settle(self, before: int) -> int:
+        """Calls runs that began before that time (unix milliseconds) and never ended `unknown`: their process died.
+
+        `before` must lie further back than any call can last. Says how many there were.
+        """
+        return await self._database.execute(_SETTLE, before=before, now=int(self._clock() * 1000))
+
+    async def flush(self) -> None:
+        """Everything recorded until now is durable when it returns. Raises `StorageUnavailable`."""
+        for _ in range(len(self._queued) // CHUNK + 1):
+            await self._next_commit(None)
+
+    async def close(self) -> None:
+        """Writes what is left and takes no more. Raises `StorageUnavailable` where that is lost."""
+        self._closed = True
+        try:
+            await self.flush()
+        finally:
+            self._stop_timer()
+
+    async def _next_commit(self, run: Run | None) -> None:
+        done = asyncio.get_running_loop().create_future()
+        self._begun.append((run, done))
+        self._now()
+        await done
+
+    def _soon(self) -> None:
+        if self._timer is None and not self._due:
+            self._timer = asyncio.get_running_loop().call_later(self._delay, self._now)
+
+    def _now(self) -> None:
+        self._stop_timer()
+        self._due = True
+        # A task that runs takes what has come in its next round: that is how a group comes together.
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write_groups())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _crowded(self) -> None:
+        if not self._refusing:
+            if not self._due:
+                self._now()
+            return
+        for run_id in list(islice(self._queued, max(0, len(self._queued) - self._bound))):
+            del self._queued[run_id]
+            self.lost += 1
+
+    async def _write_groups(self) -> None:
+        try:
+            while self._due or self._begun:
+                self._due = False
+                await self._write_group()
+        finally:
+            self._task = None
+
+    async def _write_group(self) -> None:
+        """One transaction: all that was begun, and the oldest of what is queued."""
+        begun, self._begun = self._begun, []
+        part = self._in_flight = dict(islice(self._queued.items(), CHUNK))
+        for run_id in part:
+            del self._queued[run_id]
+        uses = None if self._uses is None else self._uses.take_uses()
+        waiters = {run.id: done for run, done in begun if run is not None}
+        try:
+            runs = [run for run, _ in begun if run is not None]
+            await self._write_rows([*runs, *part.values()], uses, waiters)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told and nothing forgotten
+            # What was recorded meanwhile is newer than what could not be written.
+            self._queued = {**part, **self._queued}
+            if self._uses is not None and uses is not None:
+                self._uses.give_back_uses(uses)
+            self._refuse(begun, error)
+        else:
+            self._accept(begun)
+        finally:
+            self._in_flight = {}
+
+    def _accept(self, begun: Begun) -> None:
+        for _, done in begun:
+            if not done.done():
+                done.set_result(None)
+        if self._refusing:
+            self._refusing = False
+            log.warning("the store takes runs again; %d were given up", self.lost)
+        if len(self._queued) >= PROMPT:
+            self._due = True
+        elif self._queued:
+            self._soon()
+
+    def _refuse(self, begun: Begun, error: Exception) -> None:
+        cause = error.__cause__ or error
+        for _, done in begun:
+            if not done.done():
+                refused = StorageUnavailable()
+                refused.__cause__ = cause
+                done.set_exception(refused)
+        if not self._refusing:
+            self._refusing = True
+            log.error("the store refuses runs; they wait in memory: %r", cause)
+        self._crowded()
+        self._due = False
+        self._stop_timer()
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(max(RETRY_SECONDS, self._delay), self._now)
+
+    async def _write_rows(
+        self, runs: Sequence[Run], uses: Batch | None, waiters: Mapping[str, asyncio.Future[None]]
+    ) -> None:
+        batches: list[Batch] = [(_WRITE, [_values(run) for run in runs])] if runs else []
+        if uses is not None:
+            batches.append(uses)
+        if not batches:
+            return
+        try:
+            await self._database.write(batches)
+        except (NotStorable, AlreadyThere) as error:
+            # One run that cannot be stored must not keep the others out for ever: halves, until it stands alone.
+            if not runs:
+                raise
+            if len(runs) == 1:
+                self._give_up(runs[0], error, waiters)
+            else:
+                middle = len(runs) // 2
+                await self._write_rows(runs[:middle], None, waiters)
+                await self._write_rows(runs[middle:], None, waiters)
+            # Last, so that they are written once or given back.
+            await self._write_rows([], uses, waiters)
+            return
+        for run in runs:
+            waiter = waiters.get(run.id)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _give_up(self, run: Run, error: Exception, waiters: Mapping[str, asyncio.Future[None]]) -> None:
+        waiter = waiters.get(run.id)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+            return
+        self.lost += 1
+        log.error("run %s cannot be stored: %s", run.id, type(error).__name__)
+
+    def _waiting(self) -> Iterator[Run]:
+        yield from self._in_flight.values()
+        yield from self._queued.values()
+
+
+def _values(run: Run) -> tuple[Value, ...]:
+    return (
+        run.id,
+        run.org,
+        run.key,
+        run.user,
+        run.integration,
+        run.action,
+        run.effect,
+        run.mode,
+        run.state,
+        run.started_at,
+        run.finished_at,
+        run.connection,
+        run.status,
+        run.error,
+        run.outcome,
+    )
+
+
+def _run(row: Row) -> Run:
+    return Run(
+        id=row["id"],
+        org=row["org"],
+        key=row["key"],
+        user=row["user"],
+        integration=row["integration"],
+        action=row["action"],
+        effect=row["effect"],
+        mode=row["mode"],
+        state=row["state"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        connection=row["connection"],
+        status=row["status"],
+        error=row["error"],
+        outcome=row["outcome"],
+    )
+
+
+def _cursor(run: Run) -> str:
+    return base64.urlsafe_b64encode(f"{run.started_at} {run.id}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        started_at, _, run_id = text.partition(" ")
+        place = int(started_at), run_id
+        if not 0 <= place[0] < 2**63 or "\0" in run_id:
+            raise ValueError(cursor)
+        return place
+    except (ValueError, binascii.Error):
+        raise Refusal("bad_request", "`cursor` is not one that a list gave out.") from None

@@ -1,0 +1,1 @@
+"""Pages for people: server-rendered, no script, nothing loaded from anywhere else."""

@@ -1,0 +1,1 @@
+"""What all HTTP surfaces share: who asks, how bodies are read, how errors look, how long anything may take."""

@@ -1,0 +1,34 @@
+"""Finds the one key on a request and resolves it to a principal."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.core.errors import Refusal
+from gateway.core.keys import Principal
+from gateway.web.context import services
+
+#: Where a key must not stand: it would end up in logs and histories.
+_IN_QUERY = ("api_key", "apikey", "access_token", "key")
+
+
+async def principal(request: web.Request) -> Principal:
+    """Who asks. Raises `Refusal` for no key, more than one, or one that does not work."""
+    found = await services(request).access.principal(_key(request))
+    request["principal"] = found
+    return found
+
+
+def _key(request: web.Request) -> str:
+    authorization = request.headers.getall("Authorization", [])
+    api_key = request.headers.getall("X-API-Key", [])
+    if any(name in request.rel_url.query for name in _IN_QUERY):
+        raise Refusal("bad_request", "A key in the URL ends up in logs. Send `Authorization: Bearer <key>`.")
+    if len(authorization) + len(api_key) > 1:
+        raise Refusal("bad_request", "Send exactly one key: `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
+    if api_key:
+        return api_key[0].strip()
+    scheme, _, key = authorization[0].partition(" ") if authorization else ("", "", "")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Refusal("unauthorized", "Missing or invalid authorization. Send `Authorization: Bearer sk_live_gw_…`.")
+    return key.strip()

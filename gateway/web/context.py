@@ -1,0 +1,36 @@
+"""What a handler may reach: the core's services, held once in the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.core.access import Access
+from gateway.core.catalogs import Catalogs
+from gateway.core.connecting import Connecting
+from gateway.core.discovery import Discovery
+from gateway.core.gateway import Gateway
+from gateway.core.health import Health
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The doors of the core that surfaces go through."""
+
+    settings: Settings
+    public_url: str
+    catalogs: Catalogs
+    access: Access
+    gateway: Gateway
+    discovery: Discovery
+    connecting: Connecting
+    health: Health
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    return request.app[SERVICES]

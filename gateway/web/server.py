@@ -1,0 +1,87 @@
+"""Listens: aiohttp with the deadlines and the silence about bad requests that it does not bring itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.core.errors import Refusal
+from gateway.web.answers import refusal_answer
+
+log = logging.getLogger("skillway.requests")
+
+#: Seconds for the first request's head to arrive on a new connection.
+HEAD_DEADLINE = 10.0
+#: Seconds a kept-alive connection may wait for its next request, head included.
+IDLE_DEADLINE = 75.0
+#: Milliseconds that sent bytes may stay unacknowledged, also while the peer reads nothing.
+_WRITE_STALL = 30_000
+
+
+class Listener(web.AppRunner):
+    """An application runner whose connections have deadlines."""
+
+    def __init__(self, app: web.Application, *, drain: float) -> None:
+        super().__init__(app, handle_signals=False, access_log=None, shutdown_timeout=drain, keepalive_timeout=IDLE_DEADLINE)
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        # aiohttp offers no other way to choose the protocol class; its version is pinned, and tests watch this.
+        server.__class__ = Front
+        return server
+
+
+class Front(web.Server):
+    """aiohttp's server with our connections."""
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Connection(RequestHandler):
+    """One client connection. aiohttp waits for a head for ever and echoes what it cannot parse; this does not."""
+
+    __slots__ = ("_head_timer",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = asyncio.get_running_loop().call_later(HEAD_DEADLINE, self.force_close)
+        connected = transport.get_extra_info("socket")
+        if connected is not None and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _WRITE_STALL)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_timer is not None and self._messages:
+            self._disarm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A request that could not be parsed: one fixed answer, nothing of it repeated anywhere."""
+        if status >= 500:
+            log.error("a request failed outside its handler: %s", type(exc).__name__)
+        else:
+            log.info("a request that is not HTTP was refused")
+        response = refusal_answer(Refusal("bad_request", "The request is not valid HTTP/1.1."))
+        response.set_status(status)
+        response.force_close()
+        return response
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

@@ -1,0 +1,199 @@
+"""The authorization code flow with PKCE: what the browser is sent with, and what it may come back with."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from oauth.provider import Provider
+from oauth.secret import Secret
+from oauth.tokens import filled
+
+#: Characters of a provider's text that are shown to a person.
+TEXT_LIMIT = 200
+
+_RANDOM_BYTES = 32
+_CODE_LIMIT = 4096
+#: RFC 6749 appendix A.11: a code is VSCHAR.
+_CODE_TEXT = re.compile(r"[\x20-\x7e]+")
+#: Also the marks that turn the reading direction: they can make a text say something else.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+#: Extra params of a definition never replace what the safety of the flow stands on.
+_OURS = frozenset({"response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method"})
+
+#: Error codes of RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6, and what they mean to the person.
+REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "access_denied": "Access was not granted.",
+        "invalid_request": "The provider did not understand our request; the operator has to look at it.",
+        "unauthorized_client": "The provider does not let our client do this; the operator has to look at it.",
+        "unsupported_response_type": "The provider does not offer this kind of flow to our client.",
+        "invalid_scope": "The provider does not know or grant one of the scopes that were asked for.",
+        "server_error": "The provider had an error; try again.",
+        "temporarily_unavailable": "The provider is busy; try again in a few minutes.",
+        "interaction_required": "The provider wants something from you first; try again and follow it.",
+        "login_required": "Sign in at the provider first, then try again.",
+        "account_selection_required": "Choose an account at the provider, then try again.",
+        "consent_required": "The provider needs your consent; try again.",
+        "invalid_target": "The provider does not know the API that was asked for.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A flow that was begun: where the browser goes, and what is kept until it comes back."""
+
+    #: Holds the state; not for a log.
+    url: str = field(repr=False)
+    #: Kept only as `hash_state(state)`.
+    state: Secret
+    #: PKCE; None for a provider that cannot.
+    verifier: Secret | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """What the browser came back with, checked: the code, and connection fields such as `realmId`."""
+
+    code: Secret
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+class CallbackRefused(Exception):
+    """The browser came back without a code we may redeem.
+
+    `error` is a stable word; `str()` a sentence of ours; `detail` the provider's own text, cut to
+    `TEXT_LIMIT` characters and free of control characters, to be shown escaped and set apart.
+    """
+
+    def __init__(self, error: str, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+        self.detail = detail
+
+
+def begin(provider: Provider, scopes: Sequence[str]) -> Begun:
+    """Makes the address that asks a person for consent, with a fresh state and PKCE verifier."""
+    if provider.authorization_url is None:
+        raise ValueError("this provider has no authorization endpoint")
+    state, verifier = Secret(_random()), None
+    params = {
+        "response_type": "code",
+        "client_id": provider.client_id,
+        "redirect_uri": provider.redirect_uri,
+        "state": state.reveal(),
+    }
+    if scopes:
+        params["scope"] = provider.separator.join(dict.fromkeys(scopes))
+    if provider.pkce == "S256":
+        verifier = Secret(_random())
+        params |= {"code_challenge": challenge(verifier), "code_challenge_method": "S256"}
+    for name, value in filled(provider, provider.authorize_params).items():
+        if name not in _OURS:
+            params[name] = value
+    url = _with_query(provider.authorization_url, {name: value for name, value in params.items() if value != ""})
+    return Begun(url=url, state=state, verifier=verifier)
+
+
+def check_callback(provider: Provider, query: Mapping[str, str] | Iterable[tuple[str, str]]) -> Callback:
+    """The code in a callback's query. Raises `CallbackRefused`.
+
+    The caller has already found the flow by its state, taken it, and compared cookie and context: an
+    error response without a valid state means nothing.
+    """
+    pairs = list(query.items() if isinstance(query, Mapping) else query)
+    given = dict(pairs)
+    # RFC 6749 §3.1: no parameter more than once. Which of two codes would be the person's?
+    for name in ("code", "state", "iss", "error"):
+        if sum(1 for key, _ in pairs if key == name) > 1:
+            raise CallbackRefused("invalid_callback", f"The provider's answer has `{name}` more than once.")
+    # RFC 9207 §2.4: before anything in the answer is believed, its errors too.
+    if provider.issuer is not None and given.get("iss") != provider.issuer:
+        raise CallbackRefused("issuer_mismatch", "The answer does not come from the provider that was asked.")
+    if given.get("error"):
+        raise _refused(given["error"], given.get("error_description"))
+    code = given.get("code", "")
+    if not code:
+        raise CallbackRefused("invalid_callback", "The provider's answer has no code.")
+    if len(code) > _CODE_LIMIT or _CODE_TEXT.fullmatch(code) is None:
+        raise CallbackRefused("invalid_callback", "The provider's answer has a code that cannot be one.")
+    fields = {
+        name: given[param][:2048]
+        for name, param in provider.copy_from_callback.items()
+        if given.get(param) and not _UNSHOWN.search(given[param])
+    }
+    return Callback(code=Secret(code), fields=fields)
+
+
+def hash_state(state: str) -> bytes:
+    """How a state, a handle or a browser cookie is stored: one that leaks from the database is of no use."""
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).digest()
+
+
+def challenge(verifier: Secret) -> str:
+    """The S256 code challenge (RFC 7636 §4.2)."""
+    digest = hashlib.sha256(verifier.reveal().encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def missing_scopes(
+    granted: Iterable[str] | None, wanted: Iterable[str], implies: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """The wanted scopes that were not granted; none where nobody knows what was granted.
+
+    `implies` is followed through: `admin` that includes `write` that includes `read` includes `read`.
+    """
+    if granted is None:
+        return ()
+    held = _with_implied(granted, implies)
+    return tuple(dict.fromkeys(scope for scope in wanted if scope not in held))
+
+
+def scope_union(*lists: Iterable[str] | None) -> tuple[str, ...]:
+    """Every scope once, in the order of first mention: what a further consent asks for."""
+    return tuple(dict.fromkeys(scope for scopes in lists if scopes is not None for scope in scopes))
+
+
+def shown(text: str | None) -> str | None:
+    """Somebody else's text as it may be shown: one line, no control characters, at most `TEXT_LIMIT` long."""
+    cleaned = " ".join(_UNSHOWN.sub(" ", (text or "")[: 4 * TEXT_LIMIT]).split())
+    if len(cleaned) > TEXT_LIMIT:
+        cleaned = cleaned[: TEXT_LIMIT - 1] + "…"
+    return cleaned or None
+
+
+def _refused(error: str, description: str | None) -> CallbackRefused:
+    word = error if error in REFUSALS else "provider_error"
+    message = REFUSALS.get(error, "The provider refused.")
+    return CallbackRefused(word, message, detail=shown(description) or (shown(error) if word != error else None))
+
+
+def _with_implied(granted: Iterable[str], implies: Mapping[str, Sequence[str]]) -> set[str]:
+    held: set[str] = set()
+    waiting = list(granted)
+    while waiting:
+        scope = waiting.pop()
+        if scope not in held:
+            held.add(scope)
+            waiting.extend(implies.get(scope, ()))
+    return held
+
+
+def _with_query(url: str, params: Mapping[str, str]) -> str:
+    # RFC 6749 §3.1: what the address has as a query stays, and it has no fragment.
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in params]
+    query = urlencode([*kept, *params.items()], quote_via=quote)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def _random() -> str:
+    """256 bits as 43 characters: within the length that RFC 7636 §4.1 allows a verifier."""
+    return secrets.token_urlsafe(_RANDOM_BYTES)

@@ -1,0 +1,542 @@
+"""Talking to a token endpoint: exchange, refresh, client credentials, revocation, and what each answer means.
+
+Nothing here opens a socket: `Http` does, through the same door as every upstream request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, quote_plus, urlencode
+
+import jmespath
+import jmespath.exceptions
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from oauth.connections import Credential
+from oauth.provider import Provider
+from oauth.secret import Secret
+
+#: Bytes of a token endpoint's answer that are read; real ones have under 10 kB.
+ANSWER_LIMIT = 1024 * 1024
+
+_RETRY_AFTER_LIMIT = 3600.0
+_TOKEN_LIMIT = 64 * 1024
+_FIELD_LIMIT = 2048
+#: Beyond a hundred years a lifetime is a mistake or a way to say "never".
+_LIFETIME_LIMIT = 100 * 365 * 86400
+#: RFC 6749 appendix A.12: tokens are VSCHAR.
+_TOKEN_TEXT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_BUSY_STATUS = frozenset({408, 425, 429})
+#: Tokens that a bearer header cannot carry (RFC 9449, the MAC and PoP drafts).
+_UNUSABLE_TOKEN_TYPES = frozenset({"mac", "dpop", "pop", "n_a"})
+
+#: What providers call a grant that no longer stands, and the reason that a connection then shows.
+#: RFC 6749 §5.2 has `invalid_grant` alone; OpenID Connect Core §3.1.2.6 adds those that need the person.
+DEAD_GRANTS: Mapping[str, str] = MappingProxyType(
+    {
+        "invalid_grant": "invalid_grant",
+        "interaction_required": "interaction_required",
+        "login_required": "login_required",
+        "consent_required": "consent_required",
+        # GitHub, with HTTP 200
+        "bad_refresh_token": "bad_refresh_token",
+        "bad_verification_code": "bad_verification_code",
+        # Slack, with HTTP 200 and ok: false
+        "invalid_refresh_token": "invalid_refresh_token",
+        "token_revoked": "token_revoked",
+        "token_expired": "token_expired",
+        "invalid_code": "invalid_code",
+        "code_already_used": "code_already_used",
+        "account_inactive": "account_inactive",
+        # HubSpot, in `status`
+        "bad_auth_code": "bad_verification_code",
+        # Strava, in `errors`
+        "refreshtoken.invalid": "invalid_grant",
+        "authorizationcode.invalid": "invalid_grant",
+        # Meta, in `error.type` and `error.code`
+        "oauthexception.190": "invalid_grant",
+        # Twitch, in `message`
+        "invalid refresh token": "invalid_refresh_token",
+    }
+)
+#: Errors that say "dead" only by their description: X for a used refresh token, Atlassian for an unknown one.
+DEAD_DESCRIPTIONS: Sequence[tuple[str, str]] = (
+    ("invalid_request", "value passed for the token was invalid"),
+    ("unauthorized_client", "refresh_token is invalid"),
+    ("unauthorized_client", "unknown or invalid refresh token"),
+)
+#: Our registration or our request is wrong: only the operator can mend it, and no connection dies of it.
+CLIENT_ERRORS: frozenset[str] = frozenset(
+    {
+        "invalid_client",
+        "unauthorized_client",
+        "invalid_request",
+        "invalid_scope",
+        "unsupported_grant_type",
+        "unsupported_token_type",
+        "unsupported_response_type",
+        "invalid_target",
+        "incorrect_client_credentials",
+        "redirect_uri_mismatch",
+        "application_suspended",
+        "bad_client_secret",
+        "bad_client_id",
+        "bad_redirect_uri",
+        "invalid_client_id",
+        "invalid_client_secret",
+        "invalid_redirect_uri",
+        "invalid_grant_type",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request to an authorization server. It is not to be redirected, retried or logged."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    #: Seconds for the whole exchange.
+    timeout: float
+    #: Bytes of the decoded answer worth reading; more may be cut off behind `limit + 1`.
+    limit: int = ANSWER_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Unreached(Exception):
+    """No answer came. `sent`: the request may have arrived."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("no answer after the request was sent" if sent else "the request was not sent")
+        self.sent = sent
+
+
+class Http(Protocol):
+    """The way out: the door that skills use too."""
+
+    async def exchange(self, request: HttpRequest) -> HttpAnswer:
+        """Sends it once and follows no redirect. Raises `Unreached`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAnswer:
+    """What an authorization server granted."""
+
+    credential: Credential
+    #: None where it did not say.
+    scopes: tuple[str, ...] | None = None
+    #: Values of connection fields that `copy_from_token` found.
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+class TokenError(Exception):
+    """There is no token. `reason` is a stable word of ours; nothing of the provider's text is in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class GrantDead(TokenError):
+    """The code or refresh token no longer stands: a person has to connect again."""
+
+
+class ClientRefused(TokenError):
+    """The provider does not take our client or our request: the operator's to mend."""
+
+
+class Transient(TokenError):
+    """Nothing is known about the grant; ask again later."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        #: Seconds the provider asked us to wait.
+        self.retry_after = retry_after
+
+
+async def exchange_code(
+    http: Http, provider: Provider, code: Secret, verifier: Secret | None, *, now: float
+) -> TokenAnswer:
+    """Redeems an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5). `now` is in unix seconds."""
+    params = {
+        "grant_type": "authorization_code",
+        "code": code.reveal(),
+        "redirect_uri": provider.redirect_uri,
+    }
+    if verifier is not None:
+        params["code_verifier"] = verifier.reveal()
+    answer = await _ask(http, provider, provider.token_url, params, provider.token_params)
+    return _granted(answer, provider, Credential(), now)
+
+
+async def refresh(http: Http, provider: Provider, credential: Credential, *, now: float) -> TokenAnswer:
+    """A new access token for a refresh token (RFC 6749 §6).
+
+    `scope` is not sent: it may only narrow, and providers refuse what was not granted. Where no new
+    refresh token comes back, the old one stands.
+    """
+    if not credential.refresh_token:
+        raise GrantDead("no_refresh_token")
+    params = {"grant_type": "refresh_token", "refresh_token": credential.refresh_token.reveal()}
+    url = provider.refresh_url or provider.token_url
+    answer = await _ask(http, provider, url, params, provider.refresh_params)
+    return _granted(answer, provider, credential, now)
+
+
+async def client_credentials(
+    http: Http,
+    provider: Provider,
+    scopes: Sequence[str] | None = None,
+    *,
+    credential: Credential | None = None,
+    now: float,
+) -> TokenAnswer:
+    """A token for the client itself (RFC 6749 §4.4); `credential` is what it is added to."""
+    params = {"grant_type": "client_credentials"}
+    wanted = provider.scopes if scopes is None else scopes
+    if wanted:
+        params["scope"] = provider.separator.join(wanted)
+    answer = await _ask(http, provider, provider.token_url, params, provider.token_params)
+    return _granted(answer, provider, credential or Credential(), now)
+
+
+async def revoke(http: Http, provider: Provider, credential: Credential) -> bool:
+    """Revokes the refresh token and the access token (RFC 7009); False where the provider has no way to.
+
+    Both are tried before an error is raised. `Transient` asks for another attempt later.
+    """
+    if provider.revocation_url is None:
+        return False
+    failure: TokenError | None = None
+    for hint, token in (("refresh_token", credential.refresh_token), ("access_token", credential.token)):
+        if not token:
+            continue
+        try:
+            await _revoke_one(http, provider, provider.revocation_url, token, hint)
+        except TokenError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return True
+
+
+async def _revoke_one(http: Http, provider: Provider, url: str, token: Secret, hint: str) -> None:
+    request = _request(provider, url, {"token": token.reveal(), "token_type_hint": hint}, {})
+    answer = await _exchange(http, request)
+    if 200 <= answer.status < 300:
+        return
+    words = [word for word, _ in _error_words(_parsed(answer) or {}, failed=True)]
+    # RFC 7009 §2.2.1: this kind of token cannot be revoked there. A token that is already gone is no failure.
+    if answer.status < 500 and ("unsupported_token_type" in words or any(word in DEAD_GRANTS for word in words)):
+        return
+    raise _failure(answer)
+
+
+async def _ask(
+    http: Http, provider: Provider, url: str, params: Mapping[str, str], extra: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Sends a token request; the answer's object where it is a success. Raises a `TokenError`."""
+    answer = await _exchange(http, _request(provider, url, params, extra))
+    if not 200 <= answer.status < 300:
+        raise _failure(answer)
+    parsed = _parsed(answer)
+    if parsed is None:
+        raise Transient("answer_not_understood")
+    if _says_no(parsed):
+        raise _failure(answer)
+    return parsed
+
+
+async def _exchange(http: Http, request: HttpRequest) -> HttpAnswer:
+    try:
+        # The port has its own time-out; this one makes sure that a lease outlasts even a port that hangs.
+        async with asyncio.timeout(request.timeout + 1):
+            answer = await http.exchange(request)
+    except Unreached as error:
+        raise Transient("no_answer" if error.sent else "not_reached") from error
+    except TimeoutError as error:
+        raise Transient("no_answer") from error
+    if len(answer.body) > ANSWER_LIMIT:
+        raise Transient("answer_too_large")
+    return answer
+
+
+# -- the request -----------------------------------------------------------------------------------
+
+
+def _request(provider: Provider, url: str, params: Mapping[str, str], extra: Mapping[str, str]) -> HttpRequest:
+    auth_headers, auth_body = _client_auth(provider)
+    body = dict(params) | filled(provider, extra) | auth_body
+    body = {name: value for name, value in body.items() if value != ""}
+    if provider.token_body == "json":
+        media_type, encoded = "application/json", json.dumps(body).encode()
+    else:
+        media_type, encoded = "application/x-www-form-urlencoded", urlencode(body).encode()
+    headers = _merged(
+        {"Accept": "application/json"}, provider.token_headers, {"Content-Type": media_type}, auth_headers
+    )
+    return HttpRequest(method="POST", url=url, headers=headers, body=encoded, timeout=provider.timeout)
+
+
+def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of all layers; of one name, in whatever case, the last stands."""
+    named = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
+    return dict(named.values())
+
+
+def filled(provider: Provider, params: Mapping[str, str]) -> dict[str, str]:
+    """Extra params of a definition, with `{redirect_uri}` and `{client_id}` replaced."""
+    return {
+        name: value.replace("{redirect_uri}", provider.redirect_uri).replace("{client_id}", provider.client_id)
+        for name, value in params.items()
+    }
+
+
+def _client_auth(provider: Provider) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers and body params that say who we are: one way, never two (RFC 6749 §2.3)."""
+    if provider.token_auth == "private_key_jwt":
+        return {}, {
+            "client_id": provider.client_id,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": _assertion(provider),
+        }
+    secret = provider.client_secret.reveal() if provider.client_secret else ""
+    if provider.token_auth == "none" or not secret:
+        return {}, {"client_id": provider.client_id}
+    if provider.token_auth == "post":
+        return {}, {"client_id": provider.client_id, "client_secret": secret}
+    # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+    pair = f"{quote_plus(provider.client_id)}:{quote_plus(secret)}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
+
+
+def _assertion(provider: Provider) -> str:
+    """A signed statement of who we are, for one server alone (RFC 7523 §3): `aud` has one value."""
+    if not provider.private_key:
+        raise ClientRefused("private_key_missing")
+    pem = provider.private_key.reveal().encode()
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise ClientRefused("private_key_unreadable") from error
+
+    key: RSAKey | ECKey
+    if isinstance(private, rsa.RSAPrivateKey):
+        key, algorithm = RSAKey.import_key(pem), "RS256"
+    elif isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _EC_ALGORITHMS:
+        key, algorithm = ECKey.import_key(pem), _EC_ALGORITHMS[private.curve.name]
+    else:
+        raise ClientRefused("private_key_unusable")
+
+    header = {"alg": algorithm} | ({"kid": provider.key_id} if provider.key_id else {})
+    # Our own clock alone decides here whether the provider takes it, so it is the machine's.
+    issued = int(time.time())
+    claims = {
+        "iss": provider.client_id,
+        "sub": provider.client_id,
+        "aud": provider.issuer or provider.token_url,
+        "jti": uuid.uuid4().hex,
+        "iat": issued,
+        "exp": issued + 120,
+    }
+    return jwt.encode(header, claims, key, algorithms=[algorithm])
+
+
+_EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384"}
+
+
+# -- the answer ------------------------------------------------------------------------------------
+
+
+def _granted(answer: Mapping[str, Any], provider: Provider, old: Credential, now: float) -> TokenAnswer:
+    holder = _search(provider.token_path, answer) if provider.token_path else answer
+    if not isinstance(holder, Mapping):
+        raise Transient("no_token_in_answer")
+    token = _token(holder.get("access_token"))
+    if token is None:
+        raise Transient("no_token_in_answer")
+    kind = holder.get("token_type")
+    if isinstance(kind, str) and kind.strip().lower() in _UNUSABLE_TOKEN_TYPES:
+        raise ClientRefused("unusable_token_type")
+
+    lifetime = _lifetime(holder.get("expires_in"))
+    if lifetime is None:
+        lifetime = provider.lifetime
+    credential = replace(
+        old,
+        token=token,
+        refresh_token=_token(holder.get("refresh_token")) or old.refresh_token,
+        expires_at=None if lifetime is None else now + lifetime,
+        issued_at=now,
+    )
+    return TokenAnswer(
+        credential=credential,
+        scopes=_scopes(holder.get("scope"), provider.answer_separator or provider.separator),
+        fields=_copied(answer, provider.copy_from_token),
+    )
+
+
+def _token(value: object) -> Secret | None:
+    if not isinstance(value, str) or len(value) > _TOKEN_LIMIT or _TOKEN_TEXT.fullmatch(value) is None:
+        return None
+    return Secret(value)
+
+
+def _lifetime(value: object) -> float | None:
+    """Seconds, or None where the answer does not say. Zero and less are how some say "does not expire"."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 < value <= _LIFETIME_LIMIT else None
+
+
+def _scopes(value: object, separator: str) -> tuple[str, ...] | None:
+    """Granted scopes, or None where the answer does not say; an empty text is not a scope list (§3.3)."""
+    if isinstance(value, str):
+        parts = value.split(separator.strip() or None)
+    elif isinstance(value, list) and all(isinstance(part, str) for part in value):
+        parts = value
+    else:
+        return None
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
+
+
+def _copied(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, str]:
+    copied = {}
+    for name, path in wanted.items():
+        value = _search(path, answer)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str) and 0 < len(value) <= _FIELD_LIMIT and not _CONTROL.search(value):
+            copied[name] = value
+    return copied
+
+
+def _search(path: str, answer: Mapping[str, Any]) -> Any:
+    try:
+        return jmespath.search(path, answer)
+    except jmespath.exceptions.JMESPathError:
+        # The loader checks the expression; what is left are answers that a function in it cannot take.
+        return None
+
+
+def _parsed(answer: HttpAnswer) -> Mapping[str, Any] | None:
+    """The answer's object: JSON, or a form (GitHub without `Accept`); None for anything else."""
+    try:
+        text = answer.body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    try:
+        parsed = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return _form(text)
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _form(text: str) -> Mapping[str, Any] | None:
+    try:
+        pairs = parse_qsl(text.strip(), strict_parsing=True, max_num_fields=100)
+    except ValueError:
+        return None
+    form = dict(pairs)
+    return form if len(form) == len(pairs) and ("access_token" in form or "error" in form) else None
+
+
+def _says_no(parsed: Mapping[str, Any]) -> bool:
+    return bool(parsed.get("error")) or parsed.get("ok") is False or bool(parsed.get("errors"))
+
+
+def _failure(answer: HttpAnswer) -> TokenError:
+    """Which kind of "no" it is. Only a refusal that is surely about the grant may end it."""
+    wait = _retry_after(answer.headers)
+    if answer.status in _BUSY_STATUS or answer.status >= 500:
+        return Transient(f"http_{answer.status}", wait)
+    if 300 <= answer.status < 400:
+        return Transient("redirected")
+
+    found = list(_error_words(_parsed(answer) or {}, failed=answer.status >= 400))
+    for word, description in found:
+        if word in DEAD_GRANTS:
+            return GrantDead(DEAD_GRANTS[word])
+        if any(word == error and part in description for error, part in DEAD_DESCRIPTIONS):
+            return GrantDead("invalid_grant")
+    for word, _ in found:
+        if word in CLIENT_ERRORS:
+            return ClientRefused(word)
+    return Transient("answer_not_understood" if not found else "unknown_error", wait)
+
+
+def _error_words(parsed: Mapping[str, Any], *, failed: bool) -> Iterator[tuple[str, str]]:
+    """Whatever in an answer may be an error code, in lower case, each with its description."""
+    description = _text(parsed.get("error_description"))
+    error = parsed.get("error")
+    if isinstance(error, str):
+        yield _text(error), description
+    elif isinstance(error, dict):
+        yield from _nested(error)
+    errors = parsed.get("errors")
+    if isinstance(errors, list):
+        for each in errors[:8]:
+            if isinstance(each, dict):
+                yield from _nested(each)
+    if failed:
+        # In an answer of 200 these words are not about an error.
+        for name in ("status", "code", "error_code", "message"):
+            if isinstance(parsed.get(name), str):
+                yield _text(parsed[name]), description
+
+
+def _nested(error: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    description = _text(error.get("message")) or _text(error.get("description"))
+    kind = error.get("type") or error.get("resource")
+    if isinstance(kind, str) and isinstance(error.get("code"), (str, int)):
+        yield _text(f"{kind}.{error['code']}"), description
+    for name in ("error", "errorType", "type", "code", "status"):
+        if isinstance(error.get(name), str):
+            yield _text(error[name]), description
+
+
+def _text(value: object) -> str:
+    return value[:500].strip().lower() if isinstance(value, str) else ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), _RETRY_AFTER_LIMIT)
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _RETRY_AFTER_LIMIT)

@@ -1,0 +1,281 @@
+"""The shapes of the catalog: an integration, its skills, and where each param of a skill goes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Effect = Literal["read", "create", "update", "delete", "send"]
+Location = Literal["path", "query", "header", "body", "form", "file"]
+AuthType = Literal[
+    "oauth2", "client_credentials", "bearer", "api_key", "basic", "oauth1", "jwt_bearer", "none"
+]
+Json = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a credential goes on a request: `prefix` and the secret, under `name`, in one location."""
+
+    location: Literal["header", "query", "body", "cookie"]
+    name: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scopes:
+    """The OAuth scopes of a method and how its provider spells lists of them (RFC 6749 §3.3)."""
+
+    default: tuple[str, ...] = ()
+    separator: str = " "
+    #: How the token answer separates granted scopes; None means as in the request.
+    answer_separator: str | None = None
+    #: scope -> the scopes that it includes, as the provider documents them.
+    implies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthMethod:
+    """One way an integration lets us in. URLs may hold `{field}`s of the connection."""
+
+    name: str
+    type: AuthType
+    title: str
+    help_url: str | None = None
+    #: A stored credential that does not match is refused when it is entered.
+    pattern: str | None = None
+    #: None only for `none`, `oauth1` and the types whose token goes as a bearer header by other means.
+    placement: Placement | None = None
+    #: oauth2, client_credentials, jwt_bearer
+    authorization_url: str | None = None
+    token_url: str | None = None
+    refresh_url: str | None = None
+    revocation_url: str | None = None
+    scopes: Scopes = Scopes()
+    pkce: Literal["S256", "off"] = "S256"
+    token_auth: Literal["basic", "post", "none", "private_key_jwt"] = "post"
+    token_body: Literal["form", "json"] = "form"
+    token_headers: Mapping[str, str] = field(default_factory=dict)
+    authorize_params: Mapping[str, str] = field(default_factory=dict)
+    token_params: Mapping[str, str] = field(default_factory=dict)
+    refresh_params: Mapping[str, str] = field(default_factory=dict)
+    #: JMESPath of the object that holds `access_token` in the token answer; None means the top.
+    token_path: str | None = None
+    #: connection field -> JMESPath in the token answer (Salesforce `instance_url`).
+    copy_from_token: Mapping[str, str] = field(default_factory=dict)
+    #: connection field -> query parameter of the callback (`realmId`).
+    copy_from_callback: Mapping[str, str] = field(default_factory=dict)
+    #: Seconds an access token lives where the answer does not say.
+    lifetime: int | None = None
+    #: What `iss` must equal in the callback (RFC 9207); required there once it is declared.
+    issuer: str | None = None
+
+    @property
+    def is_oauth(self) -> bool:
+        """Whether a person gives consent in a browser."""
+        return self.type == "oauth2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionField:
+    """A value that a connection fills in: `{instance}` of the base URL, a default for a param."""
+
+    name: str
+    title: str
+    schema: Mapping[str, Json]
+    required: bool = True
+    #: Set where the field stands in a host: one DNS label, or a whole domain name.
+    host: Literal["label", "domain"] | None = None
+    secret: bool = False
+    default: str | None = None
+    #: The param that takes this value where the caller leaves it out.
+    default_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whoami:
+    """The action that checks a new connection, and where its answer names the account."""
+
+    action: str
+    #: JMESPath on the upstream's body.
+    account: str
+    #: JMESPath of an id that stays the same when the account is renamed.
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """One param of a skill, or a constant that is sent and never shown."""
+
+    name: str
+    location: Location
+    #: Name on the wire; more than one part nests (`as: a.b`). Empty for the whole body.
+    wire: tuple[str, ...]
+    schema: Mapping[str, Json]
+    required: bool = False
+    #: The value is the whole body.
+    whole: bool = False
+    #: Arrays in the query: repeated (`a=1&a=2`), or joined by commas where False.
+    explode: bool = True
+    #: Not a param at all: this value is always sent.
+    const: Json = None
+    is_const: bool = False
+    #: The connection field that fills the param where the caller leaves it out.
+    default_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a path as the definition wrote it, already percent-encoded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A piece of a path that a param fills; `keep_slash` is `{+name}`."""
+
+    name: str
+    keep_slash: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestTemplate:
+    """`POST /repos/{+repo}/issues`, split once at load. The path is relative to the base URL."""
+
+    method: str
+    path: str
+    #: One tuple of pieces for each `/`-separated segment of the path.
+    segments: tuple[tuple[Text | Variable, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorHint:
+    """What an upstream's refusal means and what to do about it."""
+
+    status: int | None = None
+    code: str | None = None
+    description: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A call and the answer the upstream gives to it; feeds docs, the sandbox and the contract tests."""
+
+    params: Mapping[str, Json]
+    status: int
+    data: Json
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deprecation:
+    since: str
+    sunset: str | None = None
+    use: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """A page of prose that belongs to an integration (authentication, pagination, a workflow)."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """One operation of an integration: what it takes, where that goes, and what it does to the world."""
+
+    integration: str
+    name: str
+    title: str
+    category: str
+    description: str
+    effect: Effect
+    idempotent: bool
+    scopes: tuple[str, ...]
+    #: Names of the auth methods that may serve it.
+    auth: tuple[str, ...]
+    request: RequestTemplate
+    params: Mapping[str, Param]
+    constants: tuple[Param, ...] = ()
+    #: What callers see: a closed JSON Schema object (draft 2020-12), without constants.
+    input_schema: Mapping[str, Json]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    response: Literal["auto", "json", "binary", "text"] = "auto"
+    #: Whether the upstream's redirects are followed (never with the credential to another origin).
+    redirect: bool = False
+    #: Seconds the upstream may take; None means the gateway's default.
+    timeout: float | None = None
+    cost: int = 1
+    requires_plan: str | None = None
+    lifecycle: str | None = None
+    deprecated: Deprecation | None = None
+    errors: tuple[ErrorHint, ...] = ()
+    examples: tuple[Example, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    #: Read by later stages as declared: pages, polling, cache, brief view, resource group, idempotency header.
+    page: Mapping[str, Json] | None = None
+    poll: Mapping[str, Json] | None = None
+    cache: Mapping[str, Json] | None = None
+    brief: str | None = None
+    resource: str | None = None
+    idempotency: Mapping[str, Json] | None = None
+    #: What validation.py compiled from the input schema; kept here so that it lives as long as the skill.
+    compiled: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        return f"{self.integration}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integration:
+    """A third-party API: its base URL, how it lets us in, and its skills by name."""
+
+    slug: str
+    name: str
+    description: str
+    base_url: str
+    auth: tuple[AuthMethod, ...]
+    skills: Mapping[str, Skill]
+    categories: tuple[str, ...] = ()
+    version: str = "0.1.0"
+    docs_url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[ConnectionField, ...] = ()
+    whoami: Whoami | None = None
+    redirect: bool = False
+    upstream_limits: Mapping[str, Json] | None = None
+    webhooks: Mapping[str, Json] | None = None
+    guides: tuple[Guide, ...] = ()
+    workflows: tuple[Guide, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    lifecycle: str | None = None
+    #: The file it was read from, for messages to the operator.
+    source: str = ""
+    #: SHA-256 of what the file says; comments and layout do not change it.
+    digest: str = ""
+
+    def method(self, name: str) -> AuthMethod | None:
+        """The auth method of that name, if there is one."""
+        return next((method for method in self.auth if method.name == name), None)
+
+    def methods_for(self, skill: Skill) -> Sequence[AuthMethod]:
+        """The auth methods that may serve a skill, in the definition's order."""
+        return [method for method in self.auth if method.name in skill.auth]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a call's params: where (`labels/0`), which keyword, and what was expected."""
+
+    path: str
+    keyword: str
+    message: str
+    #: The nearest known name, for a param that does not exist.
+    suggestion: str | None = None

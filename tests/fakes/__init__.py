@@ -1,0 +1,1 @@
+"""Real loopback servers that stand in for the upstreams of the shipped integrations."""

@@ -1,0 +1,117 @@
+"""Rows to store, and a clock that a test moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from gateway.core.flows import Flow, FlowSecrets
+from gateway.core.runs import Run
+from oauth.connections import Connection, ConnectionState, Credential
+from oauth.secret import Secret
+
+_numbers = count(1)
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def a_run(org: str, **changes: Any) -> Run:
+    number = next(_numbers)
+    run = Run(
+        id=f"run_{number:08}",
+        org=org,
+        key="key_1",
+        user="alice",
+        integration="github",
+        action="create_issue",
+        effect="create",
+        mode="live",
+        state="running",
+        started_at=1_800_000_000_000 + number,
+    )
+    return replace(run, **changes)
+
+
+def ended(run: Run, **changes: Any) -> Run:
+    end: dict[str, Any] = {"state": "completed", "finished_at": run.started_at + 5, "status": 201, "outcome": "answered"}
+    return replace(run, **{**end, **changes})
+
+
+def a_connection(org: str, **changes: Any) -> Connection:
+    connection = Connection(
+        id=f"conn_{next(_numbers)}",
+        org=org,
+        integration="github",
+        user="alice",
+        method="oauth",
+        state=ConnectionState.ACTIVE,
+        account="octocat",
+        account_id="583231",
+        fields={"instance": "eu-1"},
+        scopes=("repo", "read:user"),
+        created_at=1_800_000_000.25,
+        updated_at=1_800_000_000.25,
+    )
+    return replace(connection, **changes)
+
+
+def a_credential(token: str = "token-1", **changes: Any) -> Credential:
+    credential = Credential(
+        token=Secret(token), refresh_token=Secret(f"refresh of {token}"), expires_at=1_800_003_600.0, issued_at=1_800_000_000.0
+    )
+    return replace(credential, **changes)
+
+
+def whole_credential() -> Credential:
+    """One with every field set."""
+    return Credential(
+        token=Secret("t\u00f6ken"),
+        refresh_token=Secret("refresh"),
+        username="octo",
+        password=Secret("pa\"ss"),
+        client_id="client",
+        client_secret=Secret("client secret"),
+        fields={"signing": Secret("s3cret")},
+        expires_at=1_800_003_600.5,
+        issued_at=1_800_000_000.5,
+    )
+
+
+def a_flow(org: str, **changes: Any) -> Flow:
+    flow = Flow(
+        connection=f"conn_{next(_numbers)}",
+        org=org,
+        integration="github",
+        user="alice",
+        method="oauth",
+        scopes=("repo",),
+        label="work",
+        redirect_url="https://app.example/back",
+        fields={"instance": "eu-1"},
+        created_at=1_800_000_000.0,
+        expires_at=1_800_000_600.0,
+    )
+    return replace(flow, **changes)
+
+
+def flow_secrets(**changes: Any) -> FlowSecrets:
+    secrets = FlowSecrets(
+        verifier=Secret("verifier-of-this-flow"),
+        context="github",
+        redirect_uri="https://gateway.example/oauth/callback/github",
+        browser=b"\x00\xff browser",
+        callback_fields={"realmId": "9"},
+    )
+    return replace(secrets, **changes)

@@ -1,0 +1,158 @@
+"""Migrations: forward only, whole or not at all, safe for two at once, with a copy from before."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gateway.store.backup import TABLES
+from gateway.store.database import Database, NotUsable, StorageUnavailable, open_database
+from gateway.store.migrate import MIGRATIONS, load, migrate, pending
+
+SECOND = """
+-- a comment; with a semicolon;
+CREATE TABLE notes (id TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);
+INSERT INTO notes (id, body) VALUES ('one;two', '');
+"""
+
+
+@pytest_asyncio.fixture
+async def empty(empty_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    database = await open_database(empty_url, tmp_path / "data")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The shipped migrations, to which a test adds."""
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+
+
+async def tables(database: Database) -> set[str]:
+    if database.dialect == "sqlite":
+        sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    else:
+        sql = "SELECT CAST(tablename AS TEXT) AS name FROM pg_tables WHERE schemaname = 'public'"
+    return {row["name"] for row in await database.fetch(sql)}
+
+
+async def test_an_empty_database_gets_every_table_and_a_second_run_does_nothing(empty: Database, tmp_path: Path) -> None:
+    assert [each.number for each in await migrate(empty, tmp_path)] == [each.number for each in load()]
+    assert await tables(empty) == {*TABLES, "migrations"}
+    assert await migrate(empty, tmp_path) == []
+    assert await pending(empty) == []
+    assert not [*tmp_path.glob("before-*")]
+
+
+async def test_five_at_once_migrate_once(empty_url: str, empty: Database, tmp_path: Path, folder: Path) -> None:
+    (folder / "0002_notes.sql").write_text(SECOND)
+    others = [await open_database(empty_url, tmp_path / "data") for _ in range(4)]
+    done = await asyncio.gather(*(migrate(each, tmp_path, folder=folder) for each in (empty, *others)))
+    assert sorted(step.number for steps in done for step in steps) == [1, 2]
+    assert len(await empty.fetch("SELECT * FROM notes")) == 1
+    for other in others:
+        await other.close()
+
+
+async def test_the_next_migration_keeps_a_copy_from_before(empty: Database, tmp_path: Path, folder: Path) -> None:
+    await migrate(empty, tmp_path, folder=folder)
+    await empty.execute("INSERT INTO installation (name, value) VALUES ('a', 'b')")
+    (folder / "0002_notes.sql").write_text(SECOND)
+    assert [each.number for each in await pending(empty, folder=folder)] == [2]
+    assert [each.name for each in await migrate(empty, tmp_path, folder=folder)] == ["notes"]
+    copies = [*tmp_path.glob("*before-*")]
+    if empty.dialect == "postgresql":
+        assert copies == []
+        return
+    assert copies == [tmp_path / "before-2.db"]
+    assert stat.S_IMODE(copies[0].stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copies[0])) as copy:
+        assert copy.execute("SELECT value FROM installation").fetchall() == [("b",)]
+        assert copy.execute("SELECT MAX(number) FROM migrations").fetchone() == (1,)
+        assert copy.execute("SELECT * FROM sqlite_master WHERE name = 'notes'").fetchall() == []
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path: Path, folder: Path) -> None:
+    await migrate(empty, tmp_path, folder=folder)
+    before = await tables(empty)
+    (folder / "0002_notes.sql").write_text(SECOND + "INSERT INTO no_such_table VALUES (1);\n")
+    with pytest.raises(StorageUnavailable):
+        await migrate(empty, tmp_path, folder=folder)
+    assert await tables(empty) == before
+    (folder / "0002_notes.sql").write_text(SECOND)
+    assert [each.number for each in await migrate(empty, tmp_path, folder=folder)] == [2]
+
+
+async def test_a_newer_schema_is_refused(empty: Database, tmp_path: Path, folder: Path) -> None:
+    (folder / "0002_notes.sql").write_text(SECOND)
+    await migrate(empty, tmp_path, folder=folder)
+    for look in (migrate(empty, tmp_path), pending(empty)):
+        with pytest.raises(NotUsable, match="has schema 2, this Skillway knows 1"):
+            await look
+
+
+async def test_a_migration_changed_afterwards_is_refused(empty: Database, tmp_path: Path, folder: Path) -> None:
+    await migrate(empty, tmp_path, folder=folder)
+    file = folder / "0001_initial.sql"
+    file.write_text(file.read_text() + "-- a word more\n")
+    with pytest.raises(NotUsable, match=r"Migration 1 \(initial\) was changed"):
+        await migrate(empty, tmp_path, folder=folder)
+
+
+async def test_a_migration_killed_half_way_runs_again_from_its_start(tmp_path: Path, folder: Path) -> None:
+    data = tmp_path / "data"
+    database = await open_database(None, data)
+    await migrate(database, data, folder=folder)
+    await database.close()
+    # Its second statement takes minutes; what the first one and a part of it wrote is in the log when it is killed.
+    endless = """
+        CREATE TABLE half (n BIGINT);
+        INSERT INTO half WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1000000000)
+            SELECT n FROM c;
+    """
+    (folder / "0002_half.sql").write_text(endless)
+    script = f"""
+import asyncio
+from pathlib import Path
+from gateway.store.database import open_database
+from gateway.store.migrate import migrate
+async def main():
+    await migrate(await open_database(None, Path({str(data)!r})), Path({str(data)!r}), folder=Path({str(folder)!r}))
+asyncio.run(main())
+"""
+    log = data / "skillway.db-wal"
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", script], cwd=root) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not (log.exists() and log.stat().st_size > 1_000_000):
+                assert process.poll() is None and time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert (data / "before-2.db").exists()
+
+    database = await open_database(None, data)
+    assert "half" not in await tables(database)
+    (folder / "0002_half.sql").write_text("CREATE TABLE half (n BIGINT);")
+    assert [each.number for each in await migrate(database, data, folder=folder)] == [2]
+    assert await database.fetch("SELECT * FROM half") == []
+    await database.close()
+
+
+def test_the_shipped_migrations_are_as_they_were_released() -> None:
+    """Add a line for a new migration; never change one that a release has carried."""
+    assert {each.number: each.name for each in load()} == {1: "initial"}

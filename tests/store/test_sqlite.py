@@ -1,0 +1,262 @@
+"""What only SQLite must prove: files, modes, several processes, locks, and what is left of a deleted row."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gateway.store import sqlite
+from gateway.store.connections import SqlConnections
+from gateway.store.data_keys import SqlDataKeys
+from gateway.store.database import NotUsable, StorageUnavailable, open_database
+from gateway.store.migrate import migrate
+from gateway.store.orgs import SqlOrgs
+from gateway.store.sqlite import SqliteDatabase, make_private, refuse_network
+from oauth.vault import MasterKey, Vault, open_ring
+from tests.store.samples import a_connection, a_credential
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    opened = await SqliteDatabase.open(tmp_path / "data" / "skillway.db")
+    await migrate(opened, tmp_path / "data")
+    yield opened
+    await opened.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_nobody_else_can_read_the_files(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        database = await open_database(None, tmp_path / "new" / "data")
+        await migrate(database, tmp_path / "new" / "data")
+    finally:
+        os.umask(before)
+    folder = tmp_path / "new" / "data"
+    assert mode(folder) == 0o700
+    assert {file.name: mode(file) for file in folder.iterdir()} == {
+        "skillway.db": 0o600,
+        "skillway.db-wal": 0o600,
+        "skillway.db-shm": 0o600,
+    }
+    await database.close()
+
+
+async def test_loose_modes_are_mended_but_a_shared_folder_is_left_alone(tmp_path: Path) -> None:
+    database = await open_database(None, tmp_path / "data")
+    await database.close()
+    (tmp_path / "data").chmod(0o755)
+    (tmp_path / "data" / "skillway.db").chmod(0o644)
+    make_private(tmp_path / "data" / "skillway.db")
+    assert mode(tmp_path / "data") == 0o700 and mode(tmp_path / "data" / "skillway.db") == 0o600
+
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    make_private(shared / "skillway.db")
+    assert mode(shared) == 0o1777 and mode(shared / "skillway.db") == 0o600
+
+
+async def test_the_promised_settings_are_on(database: SqliteDatabase) -> None:
+    async with database.transaction() as transaction:
+        found = {}
+        for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "busy_timeout"):
+            rows = await transaction.fetch(f"PRAGMA {name}")
+            found[name] = tuple(rows[0])[0]  # type: ignore[arg-type]
+    assert found == {
+        "journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1, "busy_timeout": 5000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [("nfs4", True), ("cifs", True), ("smb3", True), ("fuse.sshfs", True), ("9p", True), ("ext4", False),
+     ("fuse.fuse-overlayfs", False), ("tmpfs", False)],
+)
+async def test_a_network_file_system_is_refused(tmp_path: Path, kind: str, refused: bool) -> None:
+    folder = tmp_path / "my data"
+    mounts = tmp_path / "mounts"
+    point = str(folder).replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {point} {kind} rw 0 0\nother /elsewhere nfs rw 0 0\n")
+    if not refused:
+        refuse_network(folder / "deep", mounts)
+        return
+    with pytest.raises(NotUsable, match=f"network file system \\({kind}\\)"):
+        await SqliteDatabase.open(folder / "skillway.db", mounts=mounts)
+    assert not folder.exists()
+
+
+async def test_what_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "skillway.db"
+    path.write_bytes(b"these are my holiday pictures" * 100)
+    with pytest.raises(NotUsable, match="not an SQLite database"):
+        await SqliteDatabase.open(path)
+    assert path.read_bytes() == b"these are my holiday pictures" * 100
+
+
+async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotUsable, match="cannot be opened"):
+        await SqliteDatabase.open(tmp_path / "file" / "skillway.db")
+
+
+async def test_another_processes_lock_ends_as_unavailable_and_reads_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sqlite, "_PRAGMAS", [pragma.replace("busy_timeout = 5000", "busy_timeout = 50") for pragma in sqlite._PRAGMAS]
+    )
+    database = await open_database(None, tmp_path)
+    await migrate(database, tmp_path)
+    orgs = SqlOrgs(database)
+    with closing(sqlite3.connect(tmp_path / "skillway.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable) as refused:
+            await orgs.create("Acme")
+        assert "locked" in str(refused.value.__cause__)
+        with pytest.raises(StorageUnavailable):
+            async with database.transaction():
+                raise AssertionError("never reached")
+        assert [*await orgs.list()] == []
+        await database.check()
+        holder.execute("ROLLBACK")
+    await orgs.create("Acme")
+    assert len(await orgs.list()) == 1
+    await database.close()
+
+
+async def test_a_write_waits_for_another_process_and_then_goes_through(database: SqliteDatabase) -> None:
+    orgs = SqlOrgs(database)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(orgs.create("Acme"))
+        # A read of ours passes by while the write waits in its thread.
+        assert [*await orgs.list()] == []
+        assert not waiting.done()
+        holder.execute("COMMIT")
+    await waiting
+    assert len(await orgs.list()) == 1
+
+
+async def test_two_processes_share_one_file(database: SqliteDatabase) -> None:
+    """Both read, then write what follows from it; nothing is lost and nobody is turned away."""
+    await database.execute("INSERT INTO installation (name, value) VALUES ('counter', '0')")
+    script = f"""
+import asyncio, sys
+from pathlib import Path
+from gateway.store.database import open_database
+async def main():
+    database = await open_database(None, Path({str(database.path.parent)!r}))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(100):
+        async with database.transaction() as transaction:
+            row = await transaction.fetch_one("SELECT value FROM installation WHERE name = 'counter'")
+            await transaction.execute("UPDATE installation SET value = :value", value=str(int(row["value"]) + 1))
+    await database.close()
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", script]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as two,
+    ):
+        for process in (one, two):
+            assert process.stdout is not None and process.stdin is not None
+            assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
+        for process in (one, two):
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for _ in range(50):
+            await database.execute("INSERT INTO installation (name, value) VALUES (:name, 'x')", name=os.urandom(8).hex())
+            await database.execute("DELETE FROM installation WHERE value = 'x'")
+        assert await asyncio.to_thread(one.wait, 60) == 0
+        assert await asyncio.to_thread(two.wait, 60) == 0
+    row = await database.fetch_one("SELECT value FROM installation WHERE name = 'counter'")
+    assert row is not None and row["value"] == "200"
+
+
+async def test_an_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from gateway.store.database import open_database
+from gateway.store.migrate import migrate
+from gateway.store.runs import RunWriter
+from tests.store.samples import a_run
+async def main():
+    folder = Path({str(tmp_path)!r})
+    database = await open_database(None, folder)
+    await migrate(database, folder)
+    runs = RunWriter(database)
+    await asyncio.gather(*(runs.begin(a_run("org_1")) for _ in range(30)))
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False)
+    assert process.returncode == -9
+    with closing(sqlite3.connect(tmp_path / "skillway.db")) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (30,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_disk_that_fails_to_sync_is_not_written_to_again(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(sqlite, "_commit", fail)
+        with pytest.raises(StorageUnavailable):
+            await SqlOrgs(database).create("Acme")
+    with pytest.raises(StorageUnavailable):
+        await SqlOrgs(database).create("Acme")
+    with pytest.raises(StorageUnavailable):
+        await database.check()
+    assert [*await SqlOrgs(database).list()] == []
+
+
+async def test_a_secret_is_never_on_the_disk_and_a_deleted_seal_is_overwritten(database: SqliteDatabase) -> None:
+    planted = "planted-token-8c1f0a"
+    org = await SqlOrgs(database).create("Acme")
+    vault = Vault(await open_ring(SqlDataKeys(database), MasterKey.generate(), has_sealed_values=False))
+    connections = SqlConnections(database, vault)
+    connection = a_connection(org.id)
+    await connections.add(connection, a_credential(planted))
+    row = await database.fetch_one("SELECT credential FROM connections")
+    assert row is not None
+    sealed: bytes = row["credential"]
+
+    await database.checkpoint()
+    assert found(sealed[40:80], database.path) == 1
+    assert found(planted.encode(), database.path) == 0
+
+    assert await connections.delete(org.id, connection.id)
+    await database.checkpoint()
+    assert found(sealed[40:80], database.path) == 0
+    assert found(planted.encode(), database.path) == 0
+
+
+def found(needle: bytes, path: Path) -> int:
+    """How often the bytes occur in the database, its log and its shared memory."""
+    files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+    return sum(file.read_bytes().count(needle) for file in files if file.exists())
