@@ -1,1 +1,1 @@
-"""How we are let in: connections, credentials, consent, refresh and sealing. A leaf: no web server, no database, no skills."""
+"""How we are let in: connections, credentials, consent, refresh, sealing. A leaf: no server, no database, no skills."""

@@ -94,8 +94,8 @@ class ConnectionStore(Protocol):
     ) -> bool:
         """Compare and swap: stores it as `version + 1` and makes the connection active.
 
-        False where the stored version is no longer `version`: somebody else was first. `scopes` None
-        keeps what is stored.
+        False where the stored version is no longer `version`: somebody else was first; and where the
+        connection was revoked or removed meanwhile. `scopes` None keeps what is stored.
         """
         ...
 
@@ -109,7 +109,7 @@ class ConnectionStore(Protocol):
         reason: str | None = None,
         retry_at: float | None = None,
     ) -> bool:
-        """Changes the state if the version is still that one; says whether it was."""
+        """Changes the state if the version is still that one and it is not revoked; says whether it was."""
         ...
 
 

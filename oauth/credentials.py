@@ -323,9 +323,7 @@ class CredentialSource:
     async def _dead(self, stored: Held, reason: str) -> None:
         """The provider refused the grant. Unless a peer has stored a newer one, a person has to come."""
         connection = stored.connection
-        again = self._stands(connection.id, await self._store.find(connection.org, connection.id))
-        if again.connection.version != connection.version:
-            return
+        # The version is the fence here too: where a peer was first this changes nothing, and we look again.
         if not await self._store.set_state(
             connection.org,
             connection.id,

@@ -137,7 +137,7 @@ def expectation(error: ValidationError) -> str:
         case "unevaluatedItems" | "additionalItems":
             return "has more items than are allowed"
         case "anyOf" | "oneOf" if hasattr(kind, "context"):
-            return _forms(kind)
+            return _forms(kind, len(error.instance_path))
         case _:
             return f"does not satisfy {keyword_of(error)}"
 
@@ -219,15 +219,15 @@ def _unknown(
     return _Described(path=path, keyword=keyword, message=message, name=name, known=known)
 
 
-def _forms(kind: Any) -> str:
-    """What each alternative asks for, the first few of them."""
+def _forms(kind: Any, depth: int) -> str:
+    """What each alternative asks for of the value at that depth, the first few of them."""
     if kind.__class__.__name__ == "OneOfMultipleValid":
         return "fits more than one of the forms of which it may have one"
     parts: list[str] = []
     for branch in kind.context:
         if branch:
             first = branch[0]
-            inner = pointer(first.instance_path)
+            inner = pointer(list(first.instance_path)[depth:])
             if first.kind.name == "required":
                 inner, words = "", f"must have {first.kind.property}"
             elif first.kind.name in ("additionalProperties", "unevaluatedProperties"):

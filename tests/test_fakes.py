@@ -721,6 +721,7 @@ def github_calls(upstream: GitHub) -> Sequence[tuple[str, str, object, int]]:
         ("GET", f"{WEB}/branches", None, 200),
         ("GET", f"{WEB}/branches/feature/login", None, 200),
         ("GET", f"{WEB}/git/ref/heads/main", None, 200),
+        ("GET", f"{WEB}/git/trees/main?recursive=1", None, 200),
         ("POST", f"{WEB}/git/refs", {"ref": "refs/heads/fix", "sha": head}, 201),
         (
             "PUT",
@@ -733,10 +734,12 @@ def github_calls(upstream: GitHub) -> Sequence[tuple[str, str, object, int]]:
         ("GET", f"{WEB}/readme", None, 200),
         ("GET", f"{WEB}/commits", None, 200),
         ("GET", f"{WEB}/commits/{head}", None, 200),
+        ("GET", f"{WEB}/commits/main/status", None, 200),
         ("GET", f"{WEB}/compare/main...feature/login", None, 200),
         ("DELETE", f"{WEB}/git/refs/heads/fix", None, 204),
         ("GET", f"{WEB}/releases", None, 200),
         ("POST", f"{WEB}/releases", {"tag_name": "v2"}, 201),
+        ("POST", f"{WEB}/releases/generate-notes", {"tag_name": "v3"}, 200),
         ("GET", f"{WEB}/releases/latest", None, 200),
         ("GET", f"{WEB}/releases/tags/v1.0.0", None, 200),
         ("GET", f"{WEB}/releases/{release}", None, 200),
@@ -753,6 +756,8 @@ def github_calls(upstream: GitHub) -> Sequence[tuple[str, str, object, int]]:
         ("GET", f"{WEB}/assignees", None, 200),
         ("POST", f"{WEB}/issues/1/assignees", {"assignees": ["grace"]}, 201),
         ("DELETE", f"{WEB}/issues/1/assignees", {"assignees": ["grace"]}, 200),
+        ("POST", f"{WEB}/issues/1/reactions", {"content": "heart"}, 201),
+        ("POST", f"{WEB}/issues/1/reactions", {"content": "heart"}, 200),
         ("POST", f"{WEB}/issues/1/comments", {"body": "Me too"}, 201),
         ("GET", f"{WEB}/issues/comments", None, 200),
         ("GET", f"{WEB}/issues/1/comments", None, 200),
@@ -804,6 +809,7 @@ def github_calls(upstream: GitHub) -> Sequence[tuple[str, str, object, int]]:
         ("GET", f"{WEB}/actions/jobs/{run + 1}/logs", None, 302),
         ("GET", f"{WEB}/actions/artifacts", None, 200),
         ("GET", f"{WEB}/actions/runs/{run}/artifacts", None, 200),
+        ("GET", f"{WEB}/actions/artifacts/{run + 1}", None, 200),
         ("GET", f"{WEB}/actions/artifacts/{run + 1}/zip", None, 302),
         ("POST", f"{WEB}/actions/runs/{run}/cancel", None, 202),
         ("POST", f"{WEB}/actions/runs/{run}/rerun", None, 201),
@@ -839,6 +845,13 @@ async def test_every_endpoint_of_github_answers(
         assert (await caller.ask(method, path, body)).status == status
     review = next(iter(upstream.repos["acme/webapp"].reviews))
     assert (await caller.get(f"{WEB}/pulls/2/reviews/{review}")).data["state"] == "APPROVED"
+    drafted = (await caller.post(f"{WEB}/pulls/2/reviews", {"body": "So far"})).data
+    events = f"{WEB}/pulls/2/reviews/{drafted['id']}/events"
+    assert (await caller.post(events, {"event": "COMMENT"})).data["state"] == "COMMENTED"
+    assert (await caller.post(events, {"event": "COMMENT"})).status == 422
+    comment = next(iter(upstream.repos["acme/webapp"].review_comments))
+    reply = await caller.post(f"{WEB}/pulls/2/comments/{comment}/replies", {"body": "!"})
+    assert (reply.status, reply.data["in_reply_to_id"]) == (201, comment)
     await caller.post(f"{WEB}/actions/workflows/ci.yml/dispatches", {"ref": "main"})
     run = max(upstream.repos["acme/webapp"].runs)
     polls = [(await caller.get(f"{WEB}/actions/runs/{run}")).data["status"] for _ in range(3)]

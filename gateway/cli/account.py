@@ -84,9 +84,7 @@ def _read_key(*, from_stdin: bool, url: str) -> str:
     if from_stdin:
         return sys.stdin.readline()
     if not sys.stdin.isatty():
-        raise refused(
-            "There is no terminal to ask for the key on.", hint="Pipe the key in, with --key-stdin."
-        )
+        raise refused("There is no terminal to ask for the key on.", hint="Pipe the key in, with --key-stdin.")
     key: str = click.prompt(f"API key for {url}", hide_input=True, err=True)
     return key
 

@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One gateway, one key. Every request has a connection of its own; redirects are not followed, with a key aboard."""
+    """One gateway, one key. Every request has a connection of its own; the key follows no redirect."""
 
     url: str
     api_key: str = field(repr=False)
@@ -104,9 +104,7 @@ class Client:
         proxy = None if is_loopback(host) else _proxy_for(place)
         near = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         connection = (
-            http.client.HTTPSConnection(
-                *near, timeout=self.connect_timeout, context=ssl.create_default_context()
-            )
+            http.client.HTTPSConnection(*near, timeout=self.connect_timeout, context=ssl.create_default_context())
             if tls
             else http.client.HTTPConnection(*near, timeout=self.connect_timeout)
         )
@@ -140,11 +138,7 @@ def checked_url(url: str) -> SplitResult:
         _ = parts.port
     except ValueError as error:
         raise _bad_url(url) from error
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or not (url.isascii() and url.isprintable())
-    ):
+    if parts.scheme not in ("http", "https") or not parts.hostname or not (url.isascii() and url.isprintable()):
         raise _bad_url(url)
     if " " in url or "@" in parts.netloc or parts.query or parts.fragment:
         raise _bad_url(url)
@@ -173,9 +167,7 @@ def _proxy_for(place: SplitResult) -> SplitResult | None:
         return None
     proxy = urlsplit(address if "://" in address else f"http://{address}")
     if proxy.scheme != "http" or not proxy.hostname:
-        raise refused(
-            f"The proxy that the environment names for {place.scheme} is none that can be used here."
-        )
+        raise refused(f"The proxy that the environment names for {place.scheme} is none that can be used here.")
     return proxy
 
 
@@ -205,9 +197,7 @@ def _not_connected(url: str, error: Exception) -> CommandFailed:
 
 
 def _redirected(url: str, location: str | None) -> CommandFailed:
-    return refused(
-        f"{url} sends elsewhere, to {location or 'an address it does not name'}; set SKILLWAY_URL to that."
-    )
+    return refused(f"{url} sends elsewhere, to {location or 'an address it does not name'}; set SKILLWAY_URL to that.")
 
 
 def _not_a_gateway() -> CommandFailed:

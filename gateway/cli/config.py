@@ -54,9 +54,7 @@ def checked_key(key: str) -> str:
     """The key without the white space around it; it has to be fit for a header."""
     key = key.strip()
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise refused(
-            "That is not an API key: a key is one word of plain characters.", code="api_key_invalid"
-        )
+        raise refused("That is not an API key: a key is one word of plain characters.", code="api_key_invalid")
     return key
 
 
@@ -79,9 +77,7 @@ def read_stored(environment: Mapping[str, str] = os.environ) -> Login | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise refused(
-            f"{path} cannot be read: {error}", hint="Run `skillway login` to write it anew."
-        ) from error
+        raise refused(f"{path} cannot be read: {error}", hint="Run `skillway login` to write it anew.") from error
     members = value if isinstance(value, dict) else {}
     url, key = members.get("url", DEFAULT_URL), members.get("api_key")
     if not isinstance(url, str) or not isinstance(key, str):

@@ -1,4 +1,4 @@
-"""`skillway connect` and `skillway connections`: a person lets the gateway use an account, sees which, takes it back."""
+"""`skillway connect` and `skillway connections`: a person lets the gateway use an account, and takes it back."""
 
 from __future__ import annotations
 
@@ -45,13 +45,9 @@ class SystemClock:
 @click.argument("integration")
 @click.option("--user", metavar="USER", help="The end user whose account it is; else `default`.")
 @click.option("--scopes", metavar="A,B", help="OAuth scopes to ask for instead of the usual ones.")
-@click.option(
-    "--auth", metavar="METHOD", help="Which of the integration's ways to be let in; see `skillway skills`."
-)
+@click.option("--auth", metavar="METHOD", help="Which of the integration's ways to be let in; see `skillway skills`.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option(
-    "--credential-stdin", is_flag=True, help="Read the credential from stdin: a token, or a JSON object."
-)
+@click.option("--credential-stdin", is_flag=True, help="Read the credential from stdin: a token, or a JSON object.")
 def connect(
     integration: str,
     user: str | None,
@@ -73,11 +69,7 @@ def connect(
     body: dict[str, Json] = {"integration": check_name("integration", integration)}
     body |= {"user": user} if user is not None else {}
     body |= {"auth": auth} if auth is not None else {}
-    body |= (
-        {"scopes": [*filter(None, (scope.strip() for scope in scopes.split(",")))]}
-        if scopes is not None
-        else {}
-    )
+    body |= {"scopes": [*filter(None, (scope.strip() for scope in scopes.split(",")))]} if scopes is not None else {}
     client = client_for(login_in_use())
     if credential_stdin:
         started = _start_with_credential(client, body, sys.stdin.read())

@@ -69,11 +69,7 @@ def pretty(value: Json, *, colour: bool = False, indent: str = "") -> str:
             )
             return "{\n" + ",\n".join(members) + f"\n{indent}}}"
         case list() if value:
-            return (
-                "[\n"
-                + ",\n".join(inner + pretty(v, colour=colour, indent=inner) for v in value)
-                + f"\n{indent}]"
-            )
+            return "[\n" + ",\n".join(inner + pretty(v, colour=colour, indent=inner) for v in value) + f"\n{indent}]"
         case _:
             return _UNSAFE.sub(_json_escape, dumps(value))
 

@@ -26,18 +26,12 @@ class Entry:
 
 #: The commands of people and agents: they talk to a gateway over REST and import nothing of the server.
 PEOPLE: Mapping[str, Entry] = {
-    "login": Entry(
-        module="account", attribute="login", help="Store the API key of a gateway, after trying it."
-    ),
+    "login": Entry(module="account", attribute="login", help="Store the API key of a gateway, after trying it."),
     "logout": Entry(module="account", attribute="logout", help="Forget the stored API key."),
     "whoami": Entry(module="account", attribute="whoami", help="Show the org and the key in use."),
-    "skills": Entry(
-        module="skills", attribute="skills", help="List integrations or actions, or document one action."
-    ),
+    "skills": Entry(module="skills", attribute="skills", help="List integrations or actions, or document one action."),
     "connect": Entry(module="connect", attribute="connect", help="Connect an account of an integration."),
-    "connections": Entry(
-        module="connect", attribute="connections", help="List the connections, or remove one."
-    ),
+    "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
     "pull": Entry(module="pull", attribute="pull", help="Write an integration's skill files for an agent."),
 }
@@ -53,9 +47,7 @@ OPERATORS: Mapping[str, Entry] = {
     "backup": Entry(module="operate", attribute="backup", help="Write a consistent copy of the database."),
     "restore": Entry(module="operate", attribute="restore", help="Bring a copy back."),
     "copy": Entry(module="operate", attribute="copy", help="Copy everything to another database."),
-    "doctor": Entry(
-        module="operate", attribute="doctor", help="Check the installation and say what is wrong."
-    ),
+    "doctor": Entry(module="operate", attribute="doctor", help="Check the installation and say what is wrong."),
 }
 
 COMMANDS: Mapping[str, Entry] = {**PEOPLE, **OPERATORS}

@@ -182,7 +182,7 @@ def _typed(name: str, values: Sequence[str | None], shape: _Shape) -> Json:
         _check_encoding(name, text)
     if len(values) == len(texts) == 1:
         return _value(name, texts[0], shape)
-    if types and "array" not in types or len(texts) < len(values):
+    if (types and "array" not in types) or len(texts) < len(values):
         raise refused(f"--{name} is given {len(values)} times, and it takes one value.")
     if not types:
         return [_guess(text) for text in texts]
@@ -235,7 +235,7 @@ def _items(name: str, text: str, shape: _Shape) -> list[Json]:
 def _structure(text: str, types: frozenset[str]) -> Json:
     """The array or object that the text is, where the schema takes one as well as a string."""
     opening = text.lstrip()[:1]
-    if not (opening == "[" and "array" in types or opening == "{" and "object" in types):
+    if {"[": "array", "{": "object"}.get(opening) not in types:
         return None
     try:
         return loads(text)

@@ -25,8 +25,8 @@ from gateway.cli.skillfiles import PLATFORMS, detect_platform, skill_folder, wri
 def pull(integration: str, platform: str | None) -> None:
     """Write an integration's skill files to where the platform in use looks for skills.
 
-    The platform is told by the folders of the working directory: .claude, .cursor or .windsurf; where there is none, the
-    files go below .skillway.
+    The platform is told by the folders of the working directory: .claude, .cursor or .windsurf; without one of them,
+    the files go below .skillway.
     """
     slug = check_name("integration", integration)
     page = client_for(login_in_use()).ask("GET", path_of("v1", slug, "download")).members()

@@ -33,9 +33,7 @@ _CHUNK = 64 * 1024
 @click.option("--params", metavar="JSON|@FILE|-", help="The params as one JSON object; flags go before it.")
 @click.option("--user", metavar="USER", help="The end user on whose behalf the call is made.")
 @click.option("--connection", metavar="ID", help="Which connection to use, where several fit.")
-@click.option(
-    "--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data."
-)
+@click.option("--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data.")
 @click.option(
     "-o", "--output", "to", metavar="FILE", help="Write the answer to FILE if the upstream accepted the call."
 )
@@ -173,9 +171,7 @@ def _write(to: Path, chunks: Iterator[bytes]) -> None:
         with written_whole(to) as file:
             file.writelines(chunks)
     except OSError as error:
-        raise refused(
-            f"The answer came, and {to} cannot be written: {error.strerror}.", code="conflict"
-        ) from error
+        raise refused(f"The answer came, and {to} cannot be written: {error.strerror}.", code="conflict") from error
     output.note(f"Written to {to}.")
 
 
@@ -209,6 +205,4 @@ def _warn_of_misplaced(words: tuple[str, ...], page: dict[str, Json], context: c
     for word in words:
         name = word.partition("=")[0]
         if name in ours and name[2:] not in known:
-            output.note(
-                f"{name} after the action is taken for a param; as an option it stands before the integration."
-            )
+            output.note(f"{name} after the action is taken for a param; as an option it stands before the integration.")

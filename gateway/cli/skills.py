@@ -18,9 +18,7 @@ from gateway.cli.names import check_name
 @click.option("--search", metavar="TEXT", help="Find actions of all integrations by what they do.")
 @click.option("--user", metavar="USER", help="Tell what this user has connected.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
-def skills(
-    integration: str | None, action: str | None, search: str | None, user: str | None, as_json: bool
-) -> None:
+def skills(integration: str | None, action: str | None, search: str | None, user: str | None, as_json: bool) -> None:
     """List the integrations, the actions of one, or document one action.
 
     \b

@@ -14,7 +14,7 @@ from gateway.core.request import UpstreamFailed
 from gateway.web.answers import json_bytes
 from gateway.web.auth import principal
 from gateway.web.bodies import json_object, query, text_field
-from gateway.web.context import services
+from gateway.web.context import REQUEST_ID, services
 
 log = logging.getLogger("skillway.calls")
 
@@ -50,7 +50,7 @@ async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse
     response = web.StreamResponse(headers=headers)
     response.headers["X-Upstream-Status"] = str(result.status)
     response.headers["X-Run-Id"] = result.run_id
-    response.headers["X-Request-Id"] = request["request_id"]
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Disposition"] = "attachment"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"

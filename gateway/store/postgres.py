@@ -30,7 +30,7 @@ STATEMENT_SECONDS = 10.0
 PATIENT_SECONDS = 86400.0
 POOL_SIZE = 10
 
-_GONE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+_GONE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 
 
 class PostgresDatabase:
@@ -44,11 +44,13 @@ class PostgresDatabase:
 
     @classmethod
     async def open(cls, url: str, *, size: int = POOL_SIZE) -> PostgresDatabase:
+        pool = None
         try:
             with _translated():
                 pool = await asyncpg.create_pool(
                     url,
-                    min_size=1,
+                    # None is kept for its own sake: the driver would look for it in the background, and log.
+                    min_size=0,
                     max_size=size,
                     # A pooler hands out another server for each transaction: statements prepared by name are
                     # not there any more.
@@ -59,10 +61,16 @@ class PostgresDatabase:
                     reset=_keep,
                     server_settings={"application_name": "skillway"},
                 )
-        except ValueError as error:
-            # The driver's message may hold the URL and so the password.
-            raise NotUsable("The PostgreSQL URL cannot be read: postgresql://user:password@host:port/name.") from error
-        return cls(pool)
+            database = cls(pool)
+            await database.check()
+        except BaseException as error:
+            if pool is not None:
+                pool.terminate()
+            if isinstance(error, ValueError):
+                # The driver's message may hold the URL and so the password.
+                raise NotUsable("The PostgreSQL URL cannot be read: postgresql://user:password@host:port/name.") from None
+            raise
+        return database
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         async with self.transaction() as transaction:
@@ -125,11 +133,12 @@ class PostgresDatabase:
             with _translated():
                 await transaction.commit()
         except BaseException as error:
-            if _hangs(error):
-                # A polite good-bye would wait for a server that does not answer.
-                connection.terminate()
-            elif connection.is_in_transaction():
-                with contextlib.suppress(StorageUnavailable), _translated():
+            # A connection that is lost has left the pool by itself, and refuses even these.
+            with contextlib.suppress(StorageUnavailable), _translated():
+                if _hangs(error):
+                    # A polite good-bye would wait for a server that does not answer.
+                    connection.terminate()
+                elif connection.is_in_transaction():
                     await transaction.rollback()
             raise
         finally:
@@ -199,5 +208,5 @@ def _translated() -> Iterator[None]:
         raise StorageUnavailable from error
     except UnicodeEncodeError as error:
         raise NotStorable(str(error)) from error
-    except (asyncpg.PostgresError, OSError, TimeoutError) as error:
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         raise StorageUnavailable from error

@@ -114,9 +114,7 @@ class HttpUpstream:
             decoder = decoding.decoder_for(encoding) if encoding else None
         except (Broken, decoding.Undecodable) as error:
             response.close()
-            raise UpstreamFailed(
-                "upstream_invalid_response", sent=True, cause=_cause(error, request)
-            ) from error
+            raise UpstreamFailed("upstream_invalid_response", sent=True, cause=_cause(error, request)) from error
         return UpstreamStream(
             status=response.status,
             headers=decoding.without_encoding(headers) if decoder else headers,
@@ -180,9 +178,7 @@ class HttpUpstream:
         usual = there.origin == here.origin or there.port == DEFAULT_PORTS[there.scheme]
         return usual or await self._egress.is_private(there)
 
-    async def _open_once(
-        self, request: UpstreamRequest, url: Url, attempt: Attempt
-    ) -> aiohttp.ClientResponse:
+    async def _open_once(self, request: UpstreamRequest, url: Url, attempt: Attempt) -> aiohttp.ClientResponse:
         try:
             return await self._session.open(request, url, attempt, fresh=False)
         except _STALE:

@@ -43,9 +43,7 @@ def encoding_of(headers: Headers) -> str | None:
     named: list[str] = []
     for name, value in headers:
         if len(name) == 16 and name.lower() == "content-encoding":
-            named += [
-                token for word in value.split(",") if (token := word.strip().lower()) not in ("", "identity")
-            ]
+            named += [token for word in value.split(",") if (token := word.strip().lower()) not in ("", "identity")]
     if not named:
         return None
     if len(named) > 1:

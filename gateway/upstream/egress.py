@@ -200,10 +200,7 @@ def _is_own(address: Address, port: int, policy: Policy) -> bool:
 
 def _addresses_of(host: str) -> list[Address]:
     try:
-        return [
-            ipaddress.ip_address(info[4][0])
-            for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        ]
+        return [ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
     except (OSError, ValueError, UnicodeError):
         return []
 

@@ -62,9 +62,7 @@ class FastWire:
         """Whether this client takes the request. A HEAD is answered with a length and no body."""
         return request.method != "HEAD"
 
-    async def exchange(
-        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool
-    ) -> Raw:
+    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
         head = head_of(request, url)
         origin = (url.scheme, url.host, url.port)
         connection = None if fresh else self._take(origin, idempotent=request.idempotent)
@@ -253,9 +251,7 @@ class _Connection(asyncio.Protocol):
         elif exc is None and self._head_done and self._ends_with_the_connection():
             self._succeed()
         else:
-            self._fail(
-                "upstream_invalid_response", f"closed in the middle of the answer: {exc or 'end of stream'}"
-            )
+            self._fail("upstream_invalid_response", f"closed in the middle of the answer: {exc or 'end of stream'}")
 
     # The parser's side
 
@@ -267,9 +263,7 @@ class _Connection(asyncio.Protocol):
         if self._head_done:
             return  # trailers
         if len(self._fields) >= MAX_FIELDS or len(name) + len(value) > MAX_FIELD:
-            self._failure = (
-                self._failure or f"more than {MAX_FIELDS} headers, or one of more than {MAX_FIELD} bytes"
-            )
+            self._failure = self._failure or f"more than {MAX_FIELDS} headers, or one of more than {MAX_FIELD} bytes"
             return
         self._fields.append((name, value))
 

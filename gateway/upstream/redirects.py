@@ -16,18 +16,14 @@ STATUSES: Final = frozenset((301, 302, 303, 307, 308))
 _VISIBLE: Final = re.compile(r"[!-\[\]-~]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 #: All that another origin needs to know of us.
-_GOES_ALONG: Final = frozenset(
-    ("accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range")
-)
+_GOES_ALONG: Final = frozenset(("accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"))
 #: Headers about a body that is no longer sent.
 _OF_THE_BODY: Final = ("content-", "digest", "idempotency-key")
 #: A shorter value of the query is found in any URL by chance.
 _MIN_SECRET: Final = 6
 
 
-def next_hop(
-    request: UpstreamRequest, url: Url, status: int, headers: Headers
-) -> tuple[UpstreamRequest, Url] | None:
+def next_hop(request: UpstreamRequest, url: Url, status: int, headers: Headers) -> tuple[UpstreamRequest, Url] | None:
     """The request that follows the redirect, or None where the 3xx itself is the answer.
 
     A credential never reaches another origin, neither as it was put on the request nor where the redirect

@@ -43,9 +43,7 @@ class SessionWire:
         self._tls = tls
         self._sessions: dict[tuple[str, bool], aiohttp.ClientSession] = {}
 
-    async def exchange(
-        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool
-    ) -> Raw:
+    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
         response = await self.open(request, url, attempt, fresh=fresh)
         try:
             return await _read(response, limit)
@@ -160,9 +158,7 @@ class _Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         answers = await self._egress.resolve(Url(scheme=self._scheme, host=host, port=port))
         return [
-            ResolveResult(
-                hostname=host, host=where[0], port=port, family=found, proto=0, flags=socket.AI_NUMERICHOST
-            )
+            ResolveResult(hostname=host, host=where[0], port=port, family=found, proto=0, flags=socket.AI_NUMERICHOST)
             for found, _, _, _, where in answers
         ]
 

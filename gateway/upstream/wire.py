@@ -71,9 +71,7 @@ class Broken(Exception):
 class Wire(Protocol):
     """A way to put one request on a connection and to take one answer off it."""
 
-    async def exchange(
-        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool
-    ) -> Raw:
+    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
         """`fresh` takes no connection that served before. Raises `Broken`, OSError and foreign errors."""
         ...
 
@@ -105,13 +103,7 @@ def head_of(request: UpstreamRequest, url: Url) -> bytes:
     head = "\r\n".join(lines) + "\r\n\r\n"
     # Whatever the builder let through, one request stays one request.
     breaks = len(lines) + 2
-    if (
-        head.count("\r") != breaks
-        or head.count("\n") != breaks
-        or "\0" in head
-        or " " in target
-        or "#" in target
-    ):
+    if head.count("\r") != breaks or head.count("\n") != breaks or "\0" in head or " " in target or "#" in target:
         raise ValueError("a line break, a NUL or a space where none may be")
     if not (target.startswith("/") and request.method.isalpha()):
         raise ValueError("the method is no word, or the path does not begin with a slash")

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
-from gateway.web.context import services
+from gateway.web.context import PRINCIPAL, services
 
 #: Where a key must not stand: it would end up in logs and histories.
 _IN_QUERY = ("api_key", "apikey", "access_token", "key")
@@ -15,7 +15,7 @@ _IN_QUERY = ("api_key", "apikey", "access_token", "key")
 async def principal(request: web.Request) -> Principal:
     """Who asks. Raises `Refusal` for no key, more than one, or one that does not work."""
     found = await services(request).access.principal(_key(request))
-    request["principal"] = found
+    request[PRINCIPAL] = found
     return found
 
 

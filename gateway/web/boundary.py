@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.core.errors import Refusal
 from gateway.web.answers import refusal_answer
+from gateway.web.context import PRINCIPAL, REQUEST_ID
 
 log = logging.getLogger("skillway.requests")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request an id, turns whatever is raised into an answer, and writes one log line."""
     request_id = "req_" + secrets.token_hex(8)
-    request["request_id"] = request_id
+    request[REQUEST_ID] = request_id
     began = perf_counter()
     try:
         if not request.raw_path.startswith("/"):
@@ -65,7 +66,7 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.StreamResp
 
 def _log(request: web.Request, status: int, request_id: str, seconds: float) -> None:
     resource = request.match_info.route.resource
-    principal = request.get("principal")
+    principal = request.get(PRINCIPAL)
     # The route's template only: a path or a query may hold what somebody typed by mistake.
     log.info(
         "%s %s %d",

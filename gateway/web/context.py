@@ -12,6 +12,7 @@ from gateway.core.connecting import Connecting
 from gateway.core.discovery import Discovery
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.keys import Principal
 from gateway.settings import Settings
 
 
@@ -30,6 +31,9 @@ class Services:
 
 
 SERVICES = web.AppKey("services", Services)
+#: What the log line of a request tells.
+REQUEST_ID = web.RequestKey("request_id", str)
+PRINCIPAL = web.RequestKey("principal", Principal)
 
 
 def services(request: web.Request) -> Services:

@@ -74,10 +74,10 @@ class Connection(RequestHandler):
         """A request that could not be parsed: one fixed answer, nothing of it repeated anywhere."""
         if status >= 500:
             log.error("a request failed outside its handler: %s", type(exc).__name__)
+            response = refusal_answer(Refusal("internal", "Something went wrong here. Tell the operator the time."))
         else:
             log.info("a request that is not HTTP was refused")
-        response = refusal_answer(Refusal("bad_request", "The request is not valid HTTP/1.1."))
-        response.set_status(status)
+            response = refusal_answer(Refusal("bad_request", "The request is not valid HTTP/1.1."))
         response.force_close()
         return response
 

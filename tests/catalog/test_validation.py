@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -191,8 +192,8 @@ def test_params_that_cannot_be_walked_are_a_problem_too() -> None:
     for _ in range(2000):
         nested = [nested]
 
-    for value in (nested, "\ud800"):
-        assert only(SKILLS["create_note"], {"title": value}).keyword == "depth"
+    for params in ({"title": nested}, {"title": "x", "\ud800": 1}):
+        assert only(SKILLS["create_note"], params).keyword == "depth"
 
 
 class CountingCheck:
@@ -234,7 +235,7 @@ def test_of_large_params_only_the_first_problem_is_looked_for(large: dict[str, A
 
 
 def test_guesses_are_made_for_the_first_problems_only() -> None:
-    found = problems(SKILLS["create_note"], {"title": "x"} | {f"tit{n:02}e": 1 for n in range(40)})
+    found = problems(SKILLS["create_note"], {"title": "x"} | {f"title{n:02}": 1 for n in range(40)})
 
     assert len(found) == 40
     assert [bool(problem.suggestion) for problem in found] == [True] * 5 + [False] * 35
@@ -261,6 +262,10 @@ def test_no_reference_is_fetched(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- a second opinion
+
+
+#: Too few and too many of what an array must contain are one keyword for one validator and three for the other.
+_CONTAINS = {"minContains": "contains", "maxContains": "contains"}
 
 
 def _suite(shared_data: Path) -> Iterator[tuple[str, Any, Any, bool]]:
@@ -322,18 +327,27 @@ def test_two_validators_name_the_same_places_and_keywords(shared_data: Path) -> 
         accepted = _accepted(schema)
         if valid or accepted is None or name.startswith(("format", "content", "unevaluated")):
             continue
+        try:
+            theirs = {
+                (tuple(error.absolute_path), _keyword(error))
+                for error in jsonschema.Draft202012Validator(accepted).iter_errors(data)
+            }
+        except re.error:
+            continue  # a pattern of ECMA 262 that Python's engine does not know
         compared += 1
-        ours = {(tuple(error.instance_path), keyword_of(error)) for error in compile_schema(accepted).iter_errors(data)}
-        theirs = {
-            (tuple(error.absolute_path), _keyword(error))
-            for error in jsonschema.Draft202012Validator(accepted).iter_errors(data)
+        ours = {
+            (tuple(error.instance_path), _CONTAINS.get(keyword_of(error), keyword_of(error)))
+            for error in compile_schema(accepted).iter_errors(data)
         }
+        if any(keyword == "false" for _, keyword in ours):
+            # Where a schema is `false`, one names the value and the other what holds it.
+            assert theirs, name
+            continue
         if ours != theirs:
             different.append(f"{name}: {sorted(map(str, ours))} and {sorted(map(str, theirs))}")
 
-    # Python's engine reads a few patterns otherwise than ECMA 262, which the suite follows.
-    assert [one for one in different if not one.startswith(("pattern", "additionalProperties: non-ASCII"))] == []
-    assert compared > 300
+    assert different == []
+    assert compared > 250
 
 
 def _keyword(error: jsonschema.ValidationError) -> str:
@@ -341,7 +355,7 @@ def _keyword(error: jsonschema.ValidationError) -> str:
         return "false"
     if "propertyNames" in error.absolute_schema_path:
         return "propertyNames"
-    return str(error.validator)
+    return _CONTAINS.get(str(error.validator), str(error.validator))
 
 
 @pytest.mark.shared

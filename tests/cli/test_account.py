@@ -43,10 +43,7 @@ def test_without_xdg_config_home_the_file_is_below_config(stranger: Shell) -> No
     home = Path(stranger.environment["HOME"])
     for value in (None, "relative/path"):
         assert (
-            stranger.with_environment(XDG_CONFIG_HOME=value)
-            .run("login", "--key-stdin", given=KEY.encode())
-            .code
-            == 0
+            stranger.with_environment(XDG_CONFIG_HOME=value).run("login", "--key-stdin", given=KEY.encode()).code == 0
         )
         (home / ".config" / "skillway" / "config.json").unlink()
 
@@ -169,6 +166,4 @@ def test_no_option_takes_a_key_on_the_command_line(stranger: Shell) -> None:
         assert stranger.run(*words).code == 1
     for command in ("login", "connect", "run"):
         listed = stranger.run(command, "--help").out.decode()
-        assert not any(
-            f"--{name} " in listed for name in ("key", "api-key", "token", "credential", "password")
-        )
+        assert not any(f"--{name} " in listed for name in ("key", "api-key", "token", "credential", "password"))

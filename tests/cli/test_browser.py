@@ -25,11 +25,13 @@ def test_https_and_loopback_may_be_opened(url: str) -> None:
     "url",
     [
         "javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://gw.example/", "//gw.example/", "",
-        "http://gw.example/", "http://127.0.0.1.evil.example/", "http://127.evil.example/", "http://localhost.evil.example/",
+        "http://gw.example/", "http://127.0.0.1.evil.example/", "http://127.evil.example/",
+        "http://localhost.evil.example/",
         "http://127.0.0.1@evil.example/", "https://user:pw@gw.example/", "https://", "https:///path", "https://:443/",
         "https://gw.example/; rm -rf ~", "https://gw.example/`id`", "https://gw.example/\nx", "https://gw.example/\x1b",
         "https://gw.example/\"x", "https://gw.example\\@evil.example", "https://gw.exämple/", "https://gw.example:port/",
-        " https://gw.example/", "-new-window", "--profile=x https://gw.example/", "HTTPS ://x", "https://[::1/", "ms-msdt:/id",
+        " https://gw.example/", "-new-window", "--profile=x https://gw.example/", "HTTPS ://x",
+        "https://[::1/", "ms-msdt:/id",
     ],
 )  # fmt: skip
 def test_everything_else_is_refused(url: str) -> None:

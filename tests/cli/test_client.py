@@ -84,9 +84,7 @@ def test_an_answer_in_other_words_is_no_success(
 
 def test_a_key_is_never_carried_along_by_a_redirect(fake: FakeGateway, shell: Shell) -> None:
     with FakeGateway() as elsewhere:
-        fake.replies["GET", "/v1/skills"] = Reply(
-            status=307, headers={"Location": f"{elsewhere.url}/v1/skills"}
-        )
+        fake.replies["GET", "/v1/skills"] = Reply(status=307, headers={"Location": f"{elsewhere.url}/v1/skills"})
         done = shell.run("skills")
         assert (done.code, elsewhere.asked) == (1, [])
     assert elsewhere.url in done.err

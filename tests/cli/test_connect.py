@@ -51,9 +51,7 @@ def test_connect_ends_with_one_line_of_json(fake: FakeGateway, shell: Shell) -> 
 
 
 def test_what_to_ask_for_is_passed_on(fake: FakeGateway, shell: Shell) -> None:
-    shell.run(
-        "connect", "github", "--no-browser", "--user", "ann", "--scopes", "repo, read:user", "--auth", "oauth"
-    )
+    shell.run("connect", "github", "--no-browser", "--user", "ann", "--scopes", "repo, read:user", "--auth", "oauth")
     assert fake.calls("POST", "/v1/connect")[0].json == {
         "integration": "github",
         "user": "ann",

@@ -183,9 +183,7 @@ def test_a_file_param_takes_a_path_and_sends_its_content(tmp_path: Path, prefix:
 def test_a_file_param_takes_stdin_and_ready_made_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\x01")))
     assert params("--bundle", "@-")["bundle"]["content"] == "AQ=="
-    assert params("--bundle", '{"filename":"a","content":"AQ=="}') == {
-        "bundle": {"filename": "a", "content": "AQ=="}
-    }
+    assert params("--bundle", '{"filename":"a","content":"AQ=="}') == {"bundle": {"filename": "a", "content": "AQ=="}}
 
 
 @pytest.mark.parametrize("text", ["12345678901234567890123", "1.0", "1e400", "-0", "0.10000000000000000001"])
@@ -213,9 +211,7 @@ def test_params_come_from_json_a_file_or_stdin(tmp_path: Path, monkeypatch: pyte
     assert read_object("-") == {"b": Number(text="2")}
 
 
-@pytest.mark.parametrize(
-    "text", ["[1]", "nope", "{", '{"a":1,"a":1}', '{"a":NaN}', "@/no/such/file", "[" * 100_000]
-)
+@pytest.mark.parametrize("text", ["[1]", "nope", "{", '{"a":1,"a":1}', '{"a":NaN}', "@/no/such/file", "[" * 100_000])
 def test_params_that_are_no_object_are_refused(text: str) -> None:
     with pytest.raises(CommandFailed) as refusal:
         read_object(text)

@@ -47,9 +47,7 @@ def test_options_of_ours_stand_before_the_integration(fake: FakeGateway, shell: 
     }
 
 
-def test_an_option_of_ours_after_the_action_is_a_param_and_is_said_to_be_one(
-    fake: FakeGateway, shell: Shell
-) -> None:
+def test_an_option_of_ours_after_the_action_is_a_param_and_is_said_to_be_one(fake: FakeGateway, shell: Shell) -> None:
     done = shell.run("run", *ISSUE, "--user", "ann")
     assert fake.calls(*EXECUTE)[0].json["params"]["user"] == "ann"
     assert done.code == 1
@@ -62,9 +60,7 @@ def test_flags_go_before_what_params_say(fake: FakeGateway, shell: Shell) -> Non
 
 
 def test_params_come_from_stdin_with_their_numbers_as_written(fake: FakeGateway, shell: Shell) -> None:
-    done = shell.run(
-        "run", "--params", "-", "github", "create_issue", given=b'{"weight":1e400,"per_page":1.0}'
-    )
+    done = shell.run("run", "--params", "-", "github", "create_issue", given=b'{"weight":1e400,"per_page":1.0}')
     assert done.code == 0
     assert fake.calls(*EXECUTE)[0].body == b'{"params":{"weight":1e400,"per_page":1.0}}'
 
@@ -130,9 +126,7 @@ def test_the_exit_code_tells_what_the_upstream_said(
 def test_the_exit_code_tells_why_the_gateway_refused(
     fake: FakeGateway, shell: Shell, status: int, error_code: str, code: int
 ) -> None:
-    fake.replies[EXECUTE] = error(
-        status, error_code, "No.", action_url="https://gw.example/fix", hint="Do this."
-    )
+    fake.replies[EXECUTE] = error(status, error_code, "No.", action_url="https://gw.example/fix", hint="Do this.")
     done = shell.run("run", "github", "create_issue")
     assert done.code == code
     assert done.json == {
@@ -183,9 +177,7 @@ def test_the_hint_of_an_upstream_error_is_told(fake: FakeGateway, shell: Shell) 
 
 
 def test_nothing_the_gateway_says_reaches_stderr_raw(fake: FakeGateway, shell: Shell) -> None:
-    fake.replies[EXECUTE] = error(
-        400, "x\x1b[2J", "a\x1b]0;t\x07b\nFix: https://evil.example", hint="\u202e\x9b"
-    )
+    fake.replies[EXECUTE] = error(400, "x\x1b[2J", "a\x1b]0;t\x07b\nFix: https://evil.example", hint="\u202e\x9b")
     err = shell.run("run", "github", "create_issue").err
     assert err == "Error: a\\x1b]0;t\\x07b Fix: https://evil.example (x\\x1b[2J)\nHint: \\u202e\\x9b\n"
 
@@ -218,9 +210,7 @@ def test_an_unknown_action_is_the_answer_of_the_gateway(fake: FakeGateway, shell
     assert (done.code, done.json["error"]) == (1, "not_found")
 
 
-def test_help_after_the_action_is_the_page_of_the_action_and_calls_nothing(
-    fake: FakeGateway, shell: Shell
-) -> None:
+def test_help_after_the_action_is_the_page_of_the_action_and_calls_nothing(fake: FakeGateway, shell: Shell) -> None:
     done = shell.run("run", "github", "create_issue", "--help")
     assert done.code == 0
     assert b"Open an issue in a repository." in done.out
@@ -229,9 +219,7 @@ def test_help_after_the_action_is_the_page_of_the_action_and_calls_nothing(
 
 def test_raw_is_the_body_alone_whatever_it_is(fake: FakeGateway, shell: Shell) -> None:
     body = bytes(range(256)) * 4096
-    fake.replies[EXECUTE] = Reply(
-        body=body, headers={"Content-Type": "application/zip", "X-Upstream-Status": "200"}
-    )
+    fake.replies[EXECUTE] = Reply(body=body, headers={"Content-Type": "application/zip", "X-Upstream-Status": "200"})
     done = shell.run("run", "--raw", "github", "create_issue")
     assert (done.code, done.out) == (0, body)
     assert fake.calls(*EXECUTE)[0].query == {"raw": "1"}
@@ -239,9 +227,7 @@ def test_raw_is_the_body_alone_whatever_it_is(fake: FakeGateway, shell: Shell) -
 
 def test_raw_goes_to_a_file(fake: FakeGateway, shell: Shell) -> None:
     body = bytes(range(256)) * 4096
-    fake.replies[EXECUTE] = Reply(
-        body=body, headers={"Content-Type": "application/zip", "X-Upstream-Status": "200"}
-    )
+    fake.replies[EXECUTE] = Reply(body=body, headers={"Content-Type": "application/zip", "X-Upstream-Status": "200"})
     done = shell.run("run", "--raw", "-o", "site.zip", "github", "create_issue")
     assert (done.code, done.out) == (0, b"")
     assert hashlib.sha256((shell.folder / "site.zip").read_bytes()).digest() == hashlib.sha256(body).digest()

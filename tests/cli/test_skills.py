@@ -71,13 +71,11 @@ def test_pull_writes_where_the_platform_looks(
 @pytest.mark.parametrize(
     "path",
     [
-        "../evil.md", "a/../../evil.md", "/tmp/evil.md", "a//b.md", "./a.md", "a/./b.md", "", ".", "..", "a/", "a\\..\\b",
+        "../evil.md", "a/../../evil.md", "/evil.md", "a//b.md", "./a.md", "a/./b.md", "", ".", "..", "a/", "a\\..\\b",
         "C:evil.md", "~/evil.md", "a\x00b", "a\nb", "a/..", "...", "con.", "\u2025/x", "link/evil.md", "dir",
     ],
 )  # fmt: skip
-def test_pull_writes_nothing_when_a_path_leaves_the_folder(
-    fake: FakeGateway, shell: Shell, path: str
-) -> None:
+def test_pull_writes_nothing_when_a_path_leaves_the_folder(fake: FakeGateway, shell: Shell, path: str) -> None:
     folder = shell.folder / ".skillway" / "skills" / "github"
     (folder / "dir").mkdir(parents=True)
     outside = shell.folder / "outside"

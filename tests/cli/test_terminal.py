@@ -88,9 +88,7 @@ def test_deep_answers_are_shown_without_failing(fake: FakeGateway, shell: Shell)
 
 
 def test_a_refusal_is_told_once_and_in_words(fake: FakeGateway, shell: Shell) -> None:
-    fake.replies[EXECUTE] = error(
-        403, "plan_limit_reached", "No more.", action_url="https://gw.example/upgrade"
-    )
+    fake.replies[EXECUTE] = error(403, "plan_limit_reached", "No more.", action_url="https://gw.example/upgrade")
     shown = without_colour(shell.on_terminal("run", "github", "create_issue").out)
     assert shown == "Error: No more. (plan_limit_reached)\nFix: https://gw.example/upgrade\n"
 

@@ -51,6 +51,9 @@ LIST = Field(kind=list)
 FLAG = Field(kind=bool)
 #: Larger than what a double holds exactly, as ids of real systems come to be.
 FIRST_ID = 9_007_199_254_740_993
+REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
+#: What a review becomes when it is handed in.
+REVIEW_STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
 #: What the looks at a workflow run show, one after the other: status and conclusion.
 RUN_STEPS = (("queued", None), ("in_progress", None), ("completed", "success"))
 
@@ -84,6 +87,8 @@ class Repo:
     workflows: dict[int, Json] = field(default_factory=dict)
     runs: dict[int, Json] = field(default_factory=dict)
     topics: list[str] = field(default_factory=list)
+    #: By issue, login and content.
+    reactions: dict[tuple[int, str, str], Json] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -177,11 +182,13 @@ class GitHub(Upstream):
         self.repos[repo.full_name.lower()] = repo
         readme = f"# {name}\n\nThe repository {owner}/{name}.\n".encode()
         repo.branches["main"] = {"README.md": readme}
-        self._commit(repo, "main", "Initial commit", owner)
+        self.commit(repo, "main", "Initial commit", owner)
         return repo
 
-    def add_issue(self, repo: Repo, title: str, *, by: str = "grace", **more: Any) -> Json:
-        number = len(repo.issues) + 1
+    def add_issue(
+        self, repo: Repo, title: str, *, by: str = "grace", number: int | None = None, **more: Any
+    ) -> Json:
+        number = number or max(repo.issues, default=0) + 1
         issue: Json = {
             "id": self._next_id(),
             "node_id": "I_" + opaque(f"{repo.full_name}#{number}", 12),
@@ -219,6 +226,91 @@ class GitHub(Upstream):
         }
         repo.pulls[issue["number"]] = pull
         return pull
+
+    def commit(
+        self, repo: Repo, branch: str, message: str, login: str, files: list[str] | None = None
+    ) -> Json:
+        log = repo.commits.setdefault(branch, [])
+        commit = {
+            "sha": hashlib.sha1(f"{self._next_id()}".encode(), usedforsecurity=False).hexdigest(),
+            "message": message,
+            "author": login,
+            "date": iso(self.clock()),
+            "files": files if files is not None else list(repo.branches[branch]),
+            "parents": [log[0]["sha"]] if log else [],
+        }
+        log.insert(0, commit)
+        repo.data["pushed_at"] = iso(self.clock())
+        return commit
+
+    def add_label(self, repo: Repo, name: str, color: str | None, description: str | None) -> Json:
+        repo.labels[name] = {
+            "id": self._next_id(),
+            "name": name,
+            "color": color or "ededed",
+            "default": False,
+            "description": description,
+        }
+        return repo.labels[name]
+
+    def add_milestone(self, repo: Repo, given: Json) -> Json:
+        number = max(repo.milestones, default=0) + 1
+        repo.milestones[number] = {
+            "id": self._next_id(),
+            "number": number,
+            "title": given["title"],
+            "description": given.get("description"),
+            "state": given.get("state") or "open",
+            "due_on": given.get("due_on"),
+            "created_at": iso(self.clock()),
+        }
+        return repo.milestones[number]
+
+    def add_comment(self, repo: Repo, number: int, login: str, body: str) -> Json:
+        comment = {
+            "id": self._next_id(),
+            "issue": number,
+            "user": login,
+            "body": body,
+            "created_at": iso(self.clock()),
+            "updated_at": iso(self.clock()),
+        }
+        repo.comments[int(str(comment["id"]))] = comment
+        return comment
+
+    def add_release(self, repo: Repo, login: str, given: Json) -> Json:
+        release = {
+            "id": self._next_id(),
+            "tag_name": given["tag_name"],
+            "target_commitish": given.get("target_commitish") or repo.main,
+            "name": given.get("name"),
+            "body": given.get("body"),
+            "draft": bool(given.get("draft")),
+            "prerelease": bool(given.get("prerelease")),
+            "author": login,
+            "created_at": iso(self.clock()),
+        }
+        repo.releases[int(str(release["id"]))] = release
+        return release
+
+    def add_run(self, repo: Repo, workflow: Json, branch: str, login: str, inputs: Json) -> Json:
+        run = {
+            "id": self._next_id(),
+            "name": workflow["name"],
+            "workflow_id": workflow["id"],
+            "head_branch": branch,
+            "head_sha": repo.commits[branch][0]["sha"],
+            "event": "workflow_dispatch",
+            "actor": login,
+            "inputs": inputs,
+            "run_number": len(repo.runs) + 1,
+            "run_attempt": 1,
+            "step": 0,
+            "cancelled": False,
+            "created_at": iso(self.clock()),
+        }
+        repo.runs[run["id"]] = run
+        return run
 
     # Users
 
@@ -539,8 +631,26 @@ class GitHub(Upstream):
         branch = asked.params["ref"].removeprefix("heads/")
         if branch not in repo.branches:
             raise self.refuse(422, "Reference does not exist")
+        if branch == repo.main:
+            raise self.refuse(422, "Cannot delete the default branch")
         del repo.branches[branch], repo.commits[branch]
         return NO_CONTENT
+
+    @route("GET", "/repos/{owner}/{repo}/git/trees/{tree_sha...}")
+    def get_tree(self, asked: Asked) -> Answer:
+        """All blobs with `recursive`, whatever its value; else only what lies at the top."""
+        repo = self._repo(asked)
+        branch = self._ref(repo, asked.params["tree_sha"])
+        deep = asked.query("recursive") is not None
+        files = {path: content for path, content in repo.branches[branch].items() if deep or "/" not in path}
+        tree = [
+            {"path": path, "mode": "100644", "type": "blob", "sha": _blob_sha(content), "size": len(content)}
+            for path, content in files.items()
+        ]
+        if not deep:
+            folders = {path.partition("/")[0] for path in repo.branches[branch] if "/" in path}
+            tree += [{"path": name, "mode": "040000", "type": "tree"} for name in sorted(folders)]
+        return json_answer({"sha": repo.commits[branch][0]["sha"], "tree": tree, "truncated": False})
 
     @route("GET", "/repos/{owner}/{repo}/commits")
     def list_commits(self, asked: Asked) -> Answer:
@@ -562,6 +672,16 @@ class GitHub(Upstream):
             raise self.refuse(422, f"No commit found for SHA: {asked.params['ref']}")
         files = [{"filename": name, "status": "modified", "additions": 1} for name in commit["files"]]
         return json_answer({**self._show_commit(repo, commit), "files": files})
+
+    @route("GET", "/repos/{owner}/{repo}/commits/{ref}/status")
+    def get_combined_status(self, asked: Asked) -> Answer:
+        """Pending without statuses, as for any commit that no checker has looked at."""
+        repo = self._repo(asked)
+        commit = self._find_commit(repo, asked.params["ref"])
+        if commit is None:
+            raise self.refuse(404, "Not Found")
+        shown = {"state": "pending", "statuses": [], "sha": commit["sha"], "total_count": 0}
+        return json_answer({**shown, "repository": self._show_repo(repo)})
 
     @route("GET", "/repos/{owner}/{repo}/compare/{basehead...}")
     def compare_commits(self, asked: Asked) -> Answer:
@@ -601,7 +721,7 @@ class GitHub(Upstream):
         if existed:
             self._same_sha(files[path], path, given.get("sha"))
         files[path] = content
-        commit = self._commit(repo, branch, given["message"], asked.who.login, [path])
+        commit = self.commit(repo, branch, given["message"], asked.who.login, [path])
         shown = self._show_file(repo, branch, path, with_content=False)
         answer = {"content": shown, "commit": self._bare_commit(repo, commit)}
         return json_answer(answer, 200 if existed else 201)
@@ -618,7 +738,7 @@ class GitHub(Upstream):
             raise self.refuse(404, "Not Found")
         self._same_sha(files[path], path, given["sha"])
         del files[path]
-        commit = self._commit(repo, branch, given["message"], asked.who.login, [path])
+        commit = self.commit(repo, branch, given["message"], asked.who.login, [path])
         return json_answer({"content": None, "commit": self._bare_commit(repo, commit)})
 
     # Releases
@@ -636,8 +756,16 @@ class GitHub(Upstream):
         given = self._read(asked, "Release", {"tag_name": TEXT, **texts, **flags})
         if any(release["tag_name"] == given["tag_name"] for release in repo.releases.values()):
             raise self._invalid("Release", "tag_name", "already_exists")
-        release = self._add_release(repo, asked.who.login, given)
+        release = self.add_release(repo, asked.who.login, given)
         return self._created(self._show_release(repo, release))
+
+    @route("POST", "/repos/{owner}/{repo}/releases/generate-notes")
+    def generate_release_notes(self, asked: Asked) -> Answer:
+        repo = self._writable(asked)
+        given = self._read(asked, "Release", {"tag_name": TEXT, "target_commitish": Field()})
+        log = repo.commits[self._ref(repo, given.get("target_commitish"))]
+        body = "\n".join(["## What's Changed", *(f"* {c['message']} by @{c['author']}" for c in log)])
+        return json_answer({"name": given["tag_name"], "body": body})
 
     @route("GET", "/repos/{owner}/{repo}/releases/latest")
     def get_latest_release(self, asked: Asked) -> Answer:
@@ -766,6 +894,20 @@ class GitHub(Upstream):
         issue["assignees"] = [login for login in issue["assignees"] if login not in gone]
         return json_answer(self._show_issue(repo, issue))
 
+    @route("POST", "/repos/{owner}/{repo}/issues/{number}/reactions")
+    def react_to_issue(self, asked: Asked) -> Answer:
+        """The same reaction of the same user is kept once: 200 where it was there before."""
+        repo = self._with_issues(asked)
+        number = self._issue(asked, repo)["number"]
+        given = self._read(asked, "Reaction", {"content": Field(required=True, choices=REACTIONS)})
+        kept_as = (number, asked.who.login, given["content"])
+        existed = kept_as in repo.reactions
+        reaction = repo.reactions.setdefault(
+            kept_as, {"id": self._next_id(), "created_at": iso(self.clock())}
+        )
+        shown = {**reaction, "user": self._short(asked.who.login), "content": given["content"]}
+        return json_answer(shown, 200 if existed else 201)
+
     # Comments
 
     @route("GET", "/repos/{owner}/{repo}/issues/comments")
@@ -787,7 +929,7 @@ class GitHub(Upstream):
         if issue["locked"] and asked.who.login not in repo.writers:
             raise self.refuse(403, "Unable to create comment because issue is locked.")
         given = self._read(asked, "IssueComment", {"body": TEXT})
-        comment = self._add_comment(repo, issue["number"], asked.who.login, given["body"])
+        comment = self.add_comment(repo, issue["number"], asked.who.login, given["body"])
         return self._created(self._show_comment(repo, comment))
 
     @route("GET", "/repos/{owner}/{repo}/issues/comments/{comment_id}")
@@ -823,7 +965,7 @@ class GitHub(Upstream):
             raise self._invalid("Label", "name", "already_exists")
         self._check_color(given)
         return self._created(
-            self._add_label(repo, given["name"], given.get("color"), given.get("description"))
+            self.add_label(repo, given["name"], given.get("color"), given.get("description"))
         )
 
     @route("GET", "/repos/{owner}/{repo}/labels/{name}")
@@ -900,7 +1042,7 @@ class GitHub(Upstream):
         given = self._read(asked, "Milestone", {**_MILESTONE_FIELDS, "title": TEXT})
         if any(one["title"] == given["title"] for one in repo.milestones.values()):
             raise self._invalid("Milestone", "title", "already_exists")
-        one = self._add_milestone(repo, given)
+        one = self.add_milestone(repo, given)
         return self._created(self._show_milestone(repo, one))
 
     @route("GET", "/repos/{owner}/{repo}/milestones/{number}")
@@ -1000,13 +1142,14 @@ class GitHub(Upstream):
         texts = dict.fromkeys(("commit_title", "commit_message", "sha"), Field())
         self._check("PullRequest", given, {**texts, "merge_method": methods})
         issue = pull["issue"]
-        if pull["merged"] or pull["draft"] or issue["state"] == "closed":
+        gone = not {pull["head"], pull["base"]} <= repo.branches.keys()
+        if pull["merged"] or pull["draft"] or gone or issue["state"] == "closed":
             raise self.refuse(405, "Pull Request is not mergeable")
         if given.get("sha") and given["sha"] != repo.commits[pull["head"]][0]["sha"]:
             raise self.refuse(409, "Head branch was modified. Review and try the merge again.")
         title = given.get("commit_title") or f"Merge pull request #{issue['number']} from {pull['head']}"
         repo.branches[pull["base"]].update(repo.branches[pull["head"]])
-        commit = self._commit(repo, pull["base"], title, asked.who.login, self._changed(repo, pull))
+        commit = self.commit(repo, pull["base"], title, asked.who.login, self._changed(repo, pull))
         pull.update(merged=True, merged_at=iso(self.clock()), merge_commit_sha=commit["sha"])
         self._change_issue(repo, issue, {"state": "closed"})
         return json_answer(
@@ -1026,9 +1169,9 @@ class GitHub(Upstream):
         pull = self._pull(asked, repo)
         files = [
             {
-                "sha": _blob_sha(repo.branches[pull["head"]].get(name, b"")),
+                "sha": _blob_sha(repo.branches.get(pull["head"], {}).get(name, b"")),
                 "filename": name,
-                "status": "modified" if name in repo.branches[pull["base"]] else "added",
+                "status": "modified" if name in repo.branches.get(pull["base"], {}) else "added",
                 "additions": 1,
                 "deletions": 0,
                 "changes": 1,
@@ -1056,8 +1199,7 @@ class GitHub(Upstream):
     def create_review(self, asked: Asked) -> Answer:
         repo = self._repo(asked)
         pull = self._pull(asked, repo)
-        events = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
-        event = Field(choices=tuple(events))
+        event = Field(choices=tuple(REVIEW_STATES))
         texts = {"commit_id": Field(), "body": Field(), "comments": LIST}
         given = self._read(asked, "PullRequestReview", {**texts, "event": event})
         if given.get("event") == "APPROVE" and pull["issue"]["user"] == asked.who.login:
@@ -1069,7 +1211,7 @@ class GitHub(Upstream):
             "pull": pull["issue"]["number"],
             "user": asked.who.login,
             "body": given.get("body") or "",
-            "state": events.get(given.get("event") or "", "PENDING"),
+            "state": REVIEW_STATES.get(given.get("event") or "", "PENDING"),
             "commit_id": given.get("commit_id") or repo.commits[pull["head"]][0]["sha"],
             "submitted_at": iso(self.clock()),
         }
@@ -1081,6 +1223,19 @@ class GitHub(Upstream):
         repo = self._repo(asked)
         self._pull(asked, repo)
         return json_answer(self._show_review(repo, self._one(repo.reviews, asked.params["review_id"])))
+
+    @route("POST", "/repos/{owner}/{repo}/pulls/{number}/reviews/{review_id}/events")
+    def submit_review(self, asked: Asked) -> Answer:
+        repo = self._repo(asked)
+        self._pull(asked, repo)
+        review = self._one(repo.reviews, asked.params["review_id"])
+        event = Field(required=True, choices=tuple(REVIEW_STATES))
+        given = self._read(asked, "PullRequestReview", {"event": event, "body": Field()})
+        if review["state"] != "PENDING":
+            message = "Can not submit a review that was submitted before"
+            raise self.refuse(422, "Unprocessable Entity", details=[message])
+        review.update(state=REVIEW_STATES[given["event"]], body=given.get("body") or review["body"])
+        return json_answer(self._show_review(repo, review))
 
     @route("GET", "/repos/{owner}/{repo}/pulls/{number}/comments")
     def list_review_comments(self, asked: Asked) -> Answer:
@@ -1095,16 +1250,18 @@ class GitHub(Upstream):
         number = self._pull(asked, repo)["issue"]["number"]
         fields = {"body": TEXT, "commit_id": TEXT, "path": TEXT, "line": WHOLE, "side": Field()}
         given = self._read(asked, "PullRequestReviewComment", fields)
-        comment = {
-            "id": self._next_id(),
-            "pull": number,
-            "user": asked.who.login,
-            **{key: given.get(key) for key in fields},
-            "created_at": iso(self.clock()),
-            "updated_at": iso(self.clock()),
-        }
-        repo.review_comments[comment["id"]] = comment
-        return self._created(self._show_comment(repo, comment))
+        chosen = {key: given.get(key) for key in fields}
+        return self._created(self._add_review_comment(asked, repo, number, chosen))
+
+    @route("POST", "/repos/{owner}/{repo}/pulls/{number}/comments/{comment_id}/replies")
+    def reply_to_review_comment(self, asked: Asked) -> Answer:
+        repo = self._repo(asked)
+        number = self._pull(asked, repo)["issue"]["number"]
+        first = self._one(repo.review_comments, asked.params["comment_id"])
+        given = self._read(asked, "PullRequestReviewComment", {"body": TEXT})
+        place = {key: first[key] for key in ("commit_id", "path", "line", "side")}
+        reply = {"body": given["body"], **place, "in_reply_to_id": first["id"]}
+        return self._created(self._add_review_comment(asked, repo, number, reply))
 
     @route("GET", "/repos/{owner}/{repo}/pulls/{number}/requested_reviewers")
     def list_requested_reviewers(self, asked: Asked) -> Answer:
@@ -1164,7 +1321,7 @@ class GitHub(Upstream):
             raise self.refuse(422, f"No ref found for: {given['ref']}")
         if workflow["state"] != "active":
             raise self.refuse(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
-        self._add_run(repo, workflow, branch, asked.who.login, given.get("inputs") or {})
+        self.add_run(repo, workflow, branch, asked.who.login, given.get("inputs") or {})
         return NO_CONTENT
 
     @route("GET", "/repos/{owner}/{repo}/actions/runs")
@@ -1246,11 +1403,19 @@ class GitHub(Upstream):
         found = [self._artifact(run) for run in self._repo(asked).runs.values()]
         return self._counted(asked, "artifacts", found)
 
-    @route("GET", "/repos/{owner}/{repo}/actions/artifacts/{artifact_id}/zip")
-    def download_artifact(self, asked: Asked) -> Answer:
+    @route("GET", "/repos/{owner}/{repo}/actions/artifacts/{artifact_id}")
+    def get_artifact(self, asked: Asked) -> Answer:
         for run in self._repo(asked).runs.values():
             artifact = self._artifact(run)
             if str(artifact["id"]) == asked.params["artifact_id"]:
+                return json_answer(artifact)
+        raise self.refuse(404, "Not Found")
+
+    @route("GET", "/repos/{owner}/{repo}/actions/artifacts/{artifact_id}/{archive_format}")
+    def download_artifact(self, asked: Asked) -> Answer:
+        for run in self._repo(asked).runs.values():
+            artifact = self._artifact(run)
+            if (str(artifact["id"]), "zip") == (asked.params["artifact_id"], asked.params["archive_format"]):
                 return self._stored(f"{artifact['id']}.zip", b"PK\x03\x04" + bytes(64), "application/zip")
         raise self.refuse(404, "Not Found")
 
@@ -1541,8 +1706,8 @@ class GitHub(Upstream):
         return state in ("all", record["state"])
 
     def _ahead(self, repo: Repo, base: str, head: str) -> list[Json]:
-        known = {commit["sha"] for commit in repo.commits[base]}
-        return [commit for commit in repo.commits[head] if commit["sha"] not in known]
+        known = {commit["sha"] for commit in repo.commits.get(base, [])}
+        return [commit for commit in repo.commits.get(head, []) if commit["sha"] not in known]
 
     def _changed(self, repo: Repo, pull: Json) -> list[str]:
         ahead = self._ahead(repo, pull["base"], pull["head"])
@@ -1558,20 +1723,20 @@ class GitHub(Upstream):
         files["src/app.py"] = b"print('hello')\n"
         files["docs/Getting started.md"] = "# Erste Schritte für alle\n".encode()
         files["assets/logo.png"] = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
-        self._commit(repo, "main", "Add the application", "ada", list(files))
+        self.commit(repo, "main", "Add the application", "ada", list(files))
         for name, color in (("bug", "d73a4a"), ("good first issue", "7057ff")):
-            self._add_label(repo, name, color, None)
-        self._add_milestone(repo, {"title": "v1.1"})
+            self.add_label(repo, name, color, None)
+        self.add_milestone(repo, {"title": "v1.1"})
         first = self.add_issue(repo, "Crash on start", body="It stops at once.", labels=["bug"], milestone=1)
-        self._add_comment(repo, first["number"], "ada", "I can see it here too.")
+        self.add_comment(repo, first["number"], "ada", "I can see it here too.")
         repo.branches["feature/login"] = {**files, "src/login.py": b"def login(): ...\n"}
         repo.commits["feature/login"] = list(repo.commits["main"])
-        self._commit(repo, "feature/login", "Add a login page", "grace", ["src/login.py"])
+        self.commit(repo, "feature/login", "Add a login page", "grace", ["src/login.py"])
         repo.branches["feature/search"] = {**files, "src/search.py": b"def search(): ...\n"}
         repo.commits["feature/search"] = list(repo.commits["main"])
-        self._commit(repo, "feature/search", "Add a search box", "ada", ["src/search.py"])
+        self.commit(repo, "feature/search", "Add a search box", "ada", ["src/search.py"])
         self.add_pull(repo, "Add a login page", "feature/login")
-        self._add_release(repo, "ada", {"tag_name": "v1.0.0", "name": "First"})
+        self.add_release(repo, "ada", {"tag_name": "v1.0.0", "name": "First"})
         workflow = {
             "id": self._next_id(),
             "name": "CI",
@@ -1580,23 +1745,7 @@ class GitHub(Upstream):
             "created_at": iso(self.clock()),
         }
         repo.workflows[int(str(workflow["id"]))] = workflow
-        self._add_run(repo, workflow, "main", "ada", {})
-
-    def _commit(
-        self, repo: Repo, branch: str, message: str, login: str, files: list[str] | None = None
-    ) -> Json:
-        log = repo.commits.setdefault(branch, [])
-        commit = {
-            "sha": hashlib.sha1(f"{self._next_id()}".encode(), usedforsecurity=False).hexdigest(),
-            "message": message,
-            "author": login,
-            "date": iso(self.clock()),
-            "files": files if files is not None else list(repo.branches[branch]),
-            "parents": [log[0]["sha"]] if log else [],
-        }
-        log.insert(0, commit)
-        repo.data["pushed_at"] = iso(self.clock())
-        return commit
+        self.add_run(repo, workflow, "main", "ada", {})
 
     def _rename(self, repo: Repo, name: str) -> None:
         old = repo.full_name.lower()
@@ -1630,7 +1779,7 @@ class GitHub(Upstream):
         issue["labels"] = list(dict.fromkeys(names))
         for name in issue["labels"]:
             if name not in repo.labels:
-                self._add_label(repo, name, None, None)
+                self.add_label(repo, name, None, None)
 
     def _label_names(self, asked: Asked) -> list[str]:
         """An object with `labels`, or the bare list."""
@@ -1647,74 +1796,17 @@ class GitHub(Upstream):
         if given.get("color") and not re.fullmatch(r"[0-9a-fA-F]{6}", given["color"]):
             raise self._invalid("Label", "color", "invalid")
 
-    def _add_label(self, repo: Repo, name: str, color: str | None, description: str | None) -> Json:
-        repo.labels[name] = {
-            "id": self._next_id(),
-            "name": name,
-            "color": color or "ededed",
-            "default": False,
-            "description": description,
-        }
-        return repo.labels[name]
-
-    def _add_milestone(self, repo: Repo, given: Json) -> Json:
-        number = max(repo.milestones, default=0) + 1
-        repo.milestones[number] = {
-            "id": self._next_id(),
-            "number": number,
-            "title": given["title"],
-            "description": given.get("description"),
-            "state": given.get("state") or "open",
-            "due_on": given.get("due_on"),
-            "created_at": iso(self.clock()),
-        }
-        return repo.milestones[number]
-
-    def _add_comment(self, repo: Repo, number: int, login: str, body: str) -> Json:
+    def _add_review_comment(self, asked: Asked, repo: Repo, number: int, chosen: Json) -> Json:
         comment = {
             "id": self._next_id(),
-            "issue": number,
-            "user": login,
-            "body": body,
+            "pull": number,
+            "user": asked.who.login,
+            **chosen,
             "created_at": iso(self.clock()),
             "updated_at": iso(self.clock()),
         }
-        repo.comments[int(str(comment["id"]))] = comment
-        return comment
-
-    def _add_release(self, repo: Repo, login: str, given: Json) -> Json:
-        release = {
-            "id": self._next_id(),
-            "tag_name": given["tag_name"],
-            "target_commitish": given.get("target_commitish") or repo.main,
-            "name": given.get("name"),
-            "body": given.get("body"),
-            "draft": bool(given.get("draft")),
-            "prerelease": bool(given.get("prerelease")),
-            "author": login,
-            "created_at": iso(self.clock()),
-        }
-        repo.releases[int(str(release["id"]))] = release
-        return release
-
-    def _add_run(self, repo: Repo, workflow: Json, branch: str, login: str, inputs: Json) -> Json:
-        run = {
-            "id": self._next_id(),
-            "name": workflow["name"],
-            "workflow_id": workflow["id"],
-            "head_branch": branch,
-            "head_sha": repo.commits[branch][0]["sha"],
-            "event": "workflow_dispatch",
-            "actor": login,
-            "inputs": inputs,
-            "run_number": len(repo.runs) + 1,
-            "run_attempt": 1,
-            "step": 0,
-            "cancelled": False,
-            "created_at": iso(self.clock()),
-        }
-        repo.runs[run["id"]] = run
-        return run
+        repo.review_comments[comment["id"]] = comment
+        return self._show_comment(repo, comment)
 
     def _gist_files(self, files: Json, given: Json) -> Json:
         """A null takes a file away; anything else has content."""
@@ -1909,7 +2001,7 @@ class GitHub(Upstream):
             "url": self._url(f"/repos/{repo.full_name}/pulls/{issue['number']}"),
         }
         if whole:
-            changed = self._changed(repo, pull) if pull["head"] in repo.commits else []
+            changed = self._changed(repo, pull)
             shown |= {
                 "merged": pull["merged"],
                 "mergeable": not pull["merged"],

@@ -146,6 +146,8 @@ async def test_200_calls_at_expiry_refresh_once(world: World) -> None:
     assert kept.credential.refresh_token == Secret("rt-2")
     assert {each.connection.version for each in found} == {2}
     assert world.leases.rows == {}
+    # One flight for all of them: the others did not even go to the database.
+    assert (world.leases.refused, world.store.finds) == (0, 2)
 
 
 async def test_four_processes_at_expiry_refresh_once_over_and_over(world: World) -> None:

@@ -1,5 +1,6 @@
 """Token requests are what the definition says, and each answer means one of four things."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -484,8 +485,6 @@ async def test_an_endpoint_that_hangs_is_transient(endpoint: TokenEndpoint, http
 async def test_a_way_out_that_hangs_is_given_up() -> None:
     class Hangs:
         async def exchange(self, request: HttpRequest) -> HttpAnswer:
-            import asyncio
-
             await asyncio.Event().wait()
             raise AssertionError
 

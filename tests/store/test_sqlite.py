@@ -216,9 +216,7 @@ asyncio.run(main())
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-async def test_a_disk_that_fails_to_sync_is_not_written_to_again(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_disk_that_fails_to_sync_is_not_written_to_again(database: SqliteDatabase) -> None:
     def fail(_: sqlite3.Connection) -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorname = "SQLITE_IOERR_FSYNC"

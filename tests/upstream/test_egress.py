@@ -35,7 +35,7 @@ from tests.upstream.asking import LOOPBACK, ask
 SHARED = Path(os.environ.get("SKILLWAY_SHARED") or Path(__file__).resolve().parents[2] / ".." / "shared")
 NOBODY = Policy.of()
 
-#: First and last address of every refused block, and the neighbours that are open (None: the neighbour is refused too).
+#: First and last address of every refused block, and the neighbours that are open (None: refused, too).
 BORDERS = [
     # below, first, last, above
     (None, "0.0.0.0", "0.255.255.255", "1.0.0.0"),
@@ -60,10 +60,30 @@ BORDERS = [
     (None, "100.100.100.200", "100.100.100.200", None),
     # IPv6: only 2000::/3 is open
     (None, "::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"),
-    ("2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::"),
-    ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::"),
-    ("2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::"),
-    ("3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::"),
+    (
+        "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001::",
+        "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001:200::",
+    ),
+    (
+        "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001:db8::",
+        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001:db9::",
+    ),
+    (
+        "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2002::",
+        "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2003::",
+    ),
+    (
+        "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "3fff::",
+        "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "3fff:1000::",
+    ),
     ("3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", None),
 ]
 
@@ -272,7 +292,7 @@ def url(host: str, port: int = 443, scheme: str = "https") -> Url:
 @pytest.mark.parametrize("answers", [["93.184.216.34", "10.0.0.5"], ["10.0.0.5", "93.184.216.34"]])
 async def test_a_name_with_one_bad_answer_is_refused_as_a_whole(answers: list[str]) -> None:
     egress = Egress(NOBODY, lookup=Names(two_faced=answers))
-    with pytest.raises(AddressRefused, match="10.0.0.5"):
+    with pytest.raises(AddressRefused, match=r"10\.0\.0\.5"):
         await egress.resolve(url("two.faced"))
 
 
@@ -334,7 +354,7 @@ async def test_localhost_is_reached_by_the_loopback_address_that_is_allowed() ->
 
 
 async def test_our_own_public_name_is_refused_at_its_port() -> None:
-    names = Names(**{"gw_example": ["93.184.216.34"]})
+    names = Names(gw_example=["93.184.216.34"])
     egress = Egress(Policy.of(own=[("gw.example", 443)]), lookup=names)
     with pytest.raises(AddressRefused):
         await egress.resolve(url("gw.example"))
@@ -410,7 +430,9 @@ def _may_unshare() -> bool:
     return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("text", ["http://0.0.0.0", "http://127.1", "http://[::]", "http://2130706433", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["http://0.0.0.0", "http://127.1", "http://[::]", "http://2130706433", "ftp://127.0.0.1"]
+)
 async def test_a_token_url_that_is_refused_was_not_sent(text: str) -> None:
     async with HttpUpstream(Egress(Policy.of(LOOPBACK))) as upstream:
         with pytest.raises(Unreached) as unreached:

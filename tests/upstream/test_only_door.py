@@ -9,11 +9,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 #: Calls that open a connection or make what does.
 OPENERS = {
-    "ClientSession", "TCPConnector", "UnixConnector", "create_connection", "open_connection", "create_datagram_endpoint",
-    "create_unix_connection", "open_unix_connection", "sock_connect", "urlopen", "urlretrieve", "HTTPConnection",
-    "HTTPSConnection", "AsyncClient", "start_connection",
+    "ClientSession", "TCPConnector", "UnixConnector", "create_connection", "open_connection", "start_connection",
+    "create_datagram_endpoint", "create_unix_connection", "open_unix_connection", "sock_connect", "urlopen",
+    "urlretrieve", "HTTPConnection", "HTTPSConnection", "AsyncClient",
 }  # fmt: skip
-LIBRARIES = {"requests", "httpx", "urllib3", "http.client", "urllib.request", "ftplib", "smtplib", "telnetlib"}
+LIBRARIES = {
+    "requests",
+    "httpx",
+    "urllib3",
+    "http.client",
+    "urllib.request",
+    "ftplib",
+    "smtplib",
+    "telnetlib",
+}
 #: The command line is a client of the gateway, on another machine; it holds no credential but its own key.
 CLIENTS = ("gateway/cli/",)
 
@@ -48,7 +57,11 @@ def test_sockets_are_opened_in_the_upstream_package_alone() -> None:
 
 def test_the_search_finds_what_it_looks_for() -> None:
     package = "".join(path.read_text() for path in (ROOT / "gateway" / "upstream").glob("*.py"))
-    assert {found.split()[0] for found in openers_in(package)} >= {"ClientSession", "TCPConnector", "start_connection"}
+    assert {found.split()[0] for found in openers_in(package)} >= {
+        "ClientSession",
+        "TCPConnector",
+        "start_connection",
+    }
 
 
 @pytest.mark.parametrize("source", ["aiohttp.ClientSession()", "import requests", "from urllib.request import urlopen"])

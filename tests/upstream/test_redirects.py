@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.request import UpstreamAnswer, UpstreamRequest
+from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import parse_url_strict
 from gateway.upstream.redirects import next_hop
@@ -42,7 +42,9 @@ async def follow(upstream: HttpUpstream, base_url: str, method: str = "GET", **f
 async def test_a_credential_never_reaches_another_origin(upstream: HttpUpstream, status: int, auth: str) -> None:
     """Every kind of credential, and a first origin that repeats our query in its redirect as many servers do."""
     async with hostile("answer") as second:
-        for where in ("/next", f"/next?api_key={PLANTED}", f"/next/{PLANTED}%20"):
+        # What stood in a body is not marked as a credential: what repeats it is the upstream's own doing.
+        echoes = () if auth == "body" else (f"/next?api_key={PLANTED}", f"/next/{PLANTED}%20")
+        for where in ("/next", *echoes):
             async with hostile("redirect", status=status, location=second.base_url + where) as first:
                 await follow(upstream, first.base_url, **AUTHS[auth])
                 assert PLANTED.encode() in first.requests[0]
@@ -55,9 +57,16 @@ async def test_a_credential_never_reaches_another_origin(upstream: HttpUpstream,
 @pytest.mark.parametrize("status", CODES)
 async def test_only_harmless_headers_go_along_to_another_origin(upstream: HttpUpstream, status: int) -> None:
     headers = (
-        ("Authorization", "Basic eDp5"), ("Cookie", "a=b"), ("X-Tenant", "t"), ("Accept", "text/csv"), ("Range", "bytes=0-1")
-    )  # fmt: skip
-    async with hostile("answer") as second, hostile("redirect", status=status, location=second.base_url) as first:
+        ("Authorization", "Basic eDp5"),
+        ("Cookie", "a=b"),
+        ("X-Tenant", "t"),
+        ("Accept", "text/csv"),
+        ("Range", "bytes=0-1"),
+    )
+    async with (
+        hostile("answer") as second,
+        hostile("redirect", status=status, location=second.base_url) as first,
+    ):
         await follow(upstream, first.base_url, headers=headers)
         head = second.requests[0].decode()
     assert head == f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{second.port}\r\nAccept: text/csv\r\nRange: bytes=0-1\r\n\r\n"
@@ -146,30 +155,42 @@ async def test_two_locations_are_none(upstream: HttpUpstream) -> None:
         assert len(fake.requests) == 1
 
 
-async def test_a_location_of_ten_megabytes_is_no_answer_and_no_memory(upstream: HttpUpstream) -> None:
+async def test_a_location_of_ten_megabytes_is_no_answer(upstream: HttpUpstream) -> None:
     async with hostile("huge_location") as fake:
-        with pytest.raises(Exception, match="UpstreamFailed|head|large|long|header|Got more|exceed") as failed:
+        with pytest.raises(UpstreamFailed) as failed:
             await follow(upstream, fake.base_url)
-        assert getattr(failed.value, "code", "") == "upstream_invalid_response"
+        assert failed.value.code == "upstream_invalid_response"
+        # It was cut off at our limit, not read to its end.
+        assert fake.sent < 10_000_000
 
 
 async def test_a_download_behind_a_redirect_is_streamed(upstream: HttpUpstream) -> None:
-    async with hostile("answer", body=b"file" * 1000) as second, hostile("redirect", location=second.base_url) as first:
-        stream = await upstream.stream(ask(first.base_url, follow_redirects=True, headers=(("Authorization", PLANTED),)))
+    async with (
+        hostile("answer", body=b"file" * 1000) as second,
+        hostile("redirect", location=second.base_url) as first,
+    ):
+        stream = await upstream.stream(
+            ask(first.base_url, follow_redirects=True, headers=(("Authorization", PLANTED),))
+        )
         assert (stream.status, b"".join([chunk async for chunk in stream.chunks])) == (200, b"file" * 1000)
         assert PLANTED.encode() not in second.requests[0]
 
 
 async def test_the_deadline_covers_all_hops(upstream: HttpUpstream) -> None:
     async with hostile("hang") as second, hostile("redirect", location=second.base_url) as first:
-        with pytest.raises(Exception, match=r".") as failed:
+        with pytest.raises(UpstreamFailed) as failed:
             await follow(upstream, first.base_url, timeout=0.3)
-        assert getattr(failed.value, "code", "") == "upstream_timeout"
+        assert failed.value.code == "upstream_timeout"
         await asyncio.wait_for(second.deserted(), 2)
 
 
-async def test_a_write_that_was_answered_by_a_redirect_is_answered_whatever_comes_behind(upstream: HttpUpstream) -> None:
-    async with hostile("close_without_answer") as second, hostile("redirect", status=303, location=second.base_url) as first:
+async def test_a_write_that_was_answered_by_a_redirect_is_answered_whatever_comes_behind(
+    upstream: HttpUpstream,
+) -> None:
+    async with (
+        hostile("close_without_answer") as second,
+        hostile("redirect", status=303, location=second.base_url) as first,
+    ):
         answer = await follow(upstream, first.base_url, "POST", body=b"{}")
         assert (answer.status, len(first.requests), len(second.requests)) == (303, 1, 1)
 

@@ -1,0 +1,289 @@
+"""Backups, restores and moves: everything, from one moment, to the right installation, or nothing at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.clients import OAuthClient
+from gateway.core.keys import Org
+from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
+from gateway.store.clients import SqlClients
+from gateway.store.connections import SqlConnections
+from gateway.store.data_keys import SqlDataKeys
+from gateway.store.database import Database, NotUsable, open_database
+from gateway.store.flows import SqlFlows
+from gateway.store.installation import SqlInstallation
+from gateway.store.keys import SqlKeys
+from gateway.store.leases import SqlLeases
+from gateway.store.migrate import migrate
+from gateway.store.orgs import SqlOrgs
+from gateway.store.runs import RunWriter
+from gateway.store.sqlite import SqliteDatabase
+from oauth.secret import Secret
+from oauth.vault import MasterKey, Vault, open_ring
+from tests.store.samples import Clock, a_connection, a_credential, a_flow, a_run, ended, flow_secrets
+
+PLANTED = "planted-token-51d2b7"
+
+
+class Filled:
+    """A database with rows in every table, and what opens them."""
+
+    def __init__(self, database: Database, master: MasterKey, org: Org) -> None:
+        self.database = database
+        self.master = master
+        self.org = org
+
+
+async def fill(database: Database, clock: Clock) -> Filled:
+    master = MasterKey.generate()
+    vault = Vault(await open_ring(SqlDataKeys(database), master, has_sealed_values=False))
+    org = await SqlOrgs(database, clock=clock).create("Größe ✓", plan="free")
+    await SqlInstallation(database).set("id", "inst_1")
+    await SqlKeys(database).create(org.id, "one", "live")
+    connections = SqlConnections(database, vault)
+    for _ in range(3):
+        await connections.add(a_connection(org.id), a_credential(PLANTED))
+    client = OAuthClient(integration="github", client_id="c", client_secret=Secret(PLANTED))
+    await SqlClients(database, vault).save(org.id, client)
+    flow = a_flow(org.id)
+    flows = SqlFlows(database, vault, clock=clock)
+    await flows.add(flow)
+    await flows.start(org.id, flow.connection, state=b"\0state", secrets=flow_secrets(), expires_at=clock.now + 9)
+    await SqlLeases(database).acquire("refresh", "a", 30)
+    runs = RunWriter(database)
+    for _ in range(1203):  # more than two batches, and a part of one
+        runs.record(ended(a_run(org.id), status=None))
+    await runs.close()
+    return Filled(database, master, org)
+
+
+@pytest_asyncio.fixture
+async def filled(database: Database, clock: Clock) -> Filled:
+    return await fill(database, clock)
+
+
+Opener = Callable[[str], Any]
+
+
+@pytest_asyncio.fixture
+async def fresh(tmp_path: Path) -> AsyncIterator[Opener]:
+    """Opens further migrated databases, closed in the end: an SQLite file of that name, or a URL."""
+    opened: list[Database] = []
+
+    async def open_one(where: str) -> Database:
+        folder = tmp_path / where.rpartition("/")[2]
+        database = await open_database(where if ":" in where else None, folder)
+        opened.append(database)
+        await migrate(database, folder)
+        return database
+
+    yield open_one
+    for database in opened:
+        await database.close()
+
+
+async def everything(database: Database) -> dict[str, list[dict[str, object]]]:
+    found = {}
+    for table, key in TABLES.items():
+        rows = [{name: row[name] for name in row.keys()} for row in await database.fetch(f"SELECT * FROM {table}")]
+        found[table] = sorted(rows, key=lambda row: [row[name] for name in key])  # type: ignore[arg-type, return-value]
+    return found
+
+
+async def test_a_copy_to_the_other_kind_and_back_changes_nothing(
+    filled: Filled, fresh: Opener, fresh_postgres: str
+) -> None:
+    there, back = await fresh(fresh_postgres), await fresh("back")
+    counts = await copy_to(filled.database, there)
+    assert counts["runs"] == 1203 and counts["connections"] == 3 and 0 not in counts.values()
+    assert await copy_to(there, back) == counts
+    assert await everything(filled.database) == await everything(there) == await everything(back)
+
+
+async def test_a_copy_needs_an_empty_target_of_the_same_schema(filled: Filled, fresh: Opener, tmp_path: Path) -> None:
+    taken = await fresh("taken")
+    await SqlInstallation(taken).set("id", "mine")
+    with pytest.raises(NotUsable, match="not empty: table installation"):
+        await copy_to(filled.database, taken)
+    assert await SqlInstallation(taken).get("id") == "mine"
+    assert not await taken.fetch("SELECT * FROM runs")
+    other = await fresh("other")
+    await other.execute("UPDATE migrations SET checksum = 'x'")
+    with pytest.raises(NotUsable, match="different schemas"):
+        await copy_to(filled.database, other)
+
+
+async def test_a_copy_that_fails_leaves_the_target_empty(filled: Filled, fresh: Opener) -> None:
+    target = await fresh("target")
+    # Leases come almost last.
+    await target.execute("ALTER TABLE leases RENAME COLUMN owner TO holder")
+    with pytest.raises(Exception, match=r"."):
+        await copy_to(filled.database, target)
+    await target.execute("ALTER TABLE leases RENAME COLUMN holder TO owner")
+    assert all(rows == [] for rows in (await everything(target)).values())
+
+
+async def test_a_backup_is_one_private_file_that_restores_whole(
+    filled: Filled, fresh: Opener, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o755)
+    file = folder / "today.db"
+    await backup(filled.database, file)
+    assert [path.name for path in folder.iterdir()] == ["today.db"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert key_in(file) is None
+    for hidden in (PLANTED.encode(), filled.master.text().encode(), filled.master.key):
+        assert hidden not in file.read_bytes()
+
+    target = await fresh("target")
+    counts = await restore(file, target, fingerprint=filled.master.fingerprint)
+    assert counts["runs"] == 1203
+    assert await everything(target) == await everything(filled.database)
+    vault = Vault(await open_ring(SqlDataKeys(target), filled.master, has_sealed_values=True))
+    connections = SqlConnections(target, vault)
+    for connection in await connections.list(filled.org.id):
+        held = await connections.find(filled.org.id, connection.id)
+        assert held is not None and held.credential == a_credential(PLANTED)
+
+
+async def test_a_backup_never_replaces_a_file(filled: Filled, tmp_path: Path) -> None:
+    file = tmp_path / "precious.txt"
+    file.write_text("precious")
+    with pytest.raises(NotUsable, match="exists already"):
+        await backup(filled.database, file)
+    assert file.read_text() == "precious"
+
+
+async def test_a_backup_carries_the_master_key_only_when_asked(
+    filled: Filled, fresh: Opener, tmp_path: Path
+) -> None:
+    file = tmp_path / "with-key.db"
+    await backup(filled.database, file, with_key=Secret(filled.master.text()))
+    carried = key_in(file)
+    assert carried is not None
+    target = await fresh("target")
+    await restore(file, target, fingerprint=MasterKey.parse(carried.reveal()).fingerprint)
+    # The key does not move into the database.
+    assert await everything(target) == await everything(filled.database)
+
+
+async def test_a_restore_refuses_another_master_key_and_a_target_that_is_not_empty(
+    filled: Filled, fresh: Opener, tmp_path: Path, clock: Clock
+) -> None:
+    file = tmp_path / "backup.db"
+    await backup(filled.database, file)
+    target = await fresh("target")
+    another = MasterKey.generate()
+    for fingerprint in (another.fingerprint, None):
+        with pytest.raises(NotUsable) as refused:
+            await restore(file, target, fingerprint=fingerprint)
+        assert filled.master.fingerprint in str(refused.value)
+    assert another.fingerprint in str((await refusal(file, target, another)).value)
+
+    mine = await fill(target, clock)
+    with pytest.raises(NotUsable, match="not empty"):
+        await restore(file, target, fingerprint=filled.master.fingerprint)
+    assert (await SqlOrgs(target).find(mine.org.id)) == mine.org
+    await restore(file, target, fingerprint=filled.master.fingerprint, force=True)
+    assert await everything(target) == await everything(filled.database)
+
+
+async def refusal(file: Path, target: Database, master: MasterKey) -> pytest.ExceptionInfo[NotUsable]:
+    with pytest.raises(NotUsable) as refused:
+        await restore(file, target, fingerprint=master.fingerprint)
+    return refused
+
+
+async def test_a_damaged_or_foreign_file_is_not_restored(fresh: Opener, tmp_path: Path) -> None:
+    target = await fresh("target")
+    text, foreign, missing = tmp_path / "text", tmp_path / "foreign", tmp_path / "missing"
+    text.write_text("no database" * 100)
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE x (y)")
+    for file in (text, foreign, missing):
+        with pytest.raises(NotUsable, match="not a backup of Skillway"):
+            await restore(file, target, fingerprint="0" * 16)
+    assert not missing.exists()
+
+
+async def test_a_backup_of_an_older_schema_is_brought_up_to_date(
+    filled: Filled, fresh: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway.store import migrate as module
+
+    file = tmp_path / "old.db"
+    await backup(filled.database, file)
+    newer = Path(shutil.copytree(module.MIGRATIONS, tmp_path / "migrations"))
+    (newer / "0002_more.sql").write_text("ALTER TABLE orgs ADD COLUMN motto TEXT;\n")
+    monkeypatch.setattr(module.migrate, "__kwdefaults__", {"folder": newer})
+    target = await fresh("target")
+    await restore(file, target, fingerprint=filled.master.fingerprint)
+    [row] = await target.fetch("SELECT id, motto FROM orgs")
+    assert (row["id"], row["motto"]) == (filled.org.id, None)
+
+
+async def test_a_backup_beside_writers_is_from_one_moment(filled: Filled, tmp_path: Path) -> None:
+    """Each transaction writes two rows that belong together; a backup has both of them or neither."""
+    database = filled.database
+    stop = asyncio.Event()
+
+    async def write() -> int:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            async with database.transaction() as transaction:
+                for table, column in (("installation", "value"), ("leases", "owner")):
+                    rest = ", until" if table == "leases" else ""
+                    more = ", 1" if table == "leases" else ""
+                    await transaction.execute(
+                        f"INSERT INTO {table} (name, {column}{rest}) VALUES (:name, 'x'{more})", name=f"pair {number:06}"
+                    )
+        return number
+
+    writing = asyncio.create_task(write())
+    seen = []
+    for number in range(3):
+        file = tmp_path / f"{number}.db"
+        await backup(database, file)
+        with closing(sqlite3.connect(file)) as copy:
+            assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            pairs = [
+                {name for (name,) in copy.execute(f"SELECT name FROM {table} WHERE name LIKE 'pair%'")}
+                for table in ("installation", "leases")
+            ]
+        assert pairs[0] == pairs[1]
+        seen.append(len(pairs[0]))
+    stop.set()
+    assert seen[0] < seen[1] < seen[2] <= await writing
+
+
+async def test_every_table_of_the_schema_is_copied(filled: Filled) -> None:
+    if not isinstance(filled.database, SqliteDatabase):
+        pytest.skip("the schema is the same text")
+    rows = await filled.database.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert {row["name"] for row in rows} == {*TABLES, "migrations"}
+
+
+async def test_a_failed_backup_leaves_no_file(filled: Filled, tmp_path: Path) -> None:
+    await filled.database.close()
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    if isinstance(filled.database, SqliteDatabase):
+        os.truncate(filled.database.path, 0)
+        filled.database.path.write_bytes(b"rubbish" * 1000)
+    with pytest.raises(Exception, match=r"."):
+        await backup(filled.database, folder / "today.db")
+    assert [*folder.iterdir()] == []
