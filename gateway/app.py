@@ -15,17 +15,21 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.core.access import Access
 from gateway.core.catalogs import Catalogs
+from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
 from gateway.core.connecting import Connecting
 from gateway.core.connections import Connections
+from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
 from gateway.core.discovery import Discovery
+from gateway.core.establishing import Establishing
 from gateway.core.gateway import Gateway, Limits
 from gateway.core.health import Health
 from gateway.core.ids import new_id
 from gateway.core.links import Links
 from gateway.core.overrides import chosen
 from gateway.core.providers import Providers
+from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest import routes as rest_routes
 from gateway.settings import BadSetting, Installation, Settings
@@ -143,9 +147,26 @@ async def _services(
         public_url=public_url,
         tenancy=settings.tenancy,
     )
-    source = CredentialSource(
-        connections, leases, http, providers.for_connection, owner_id=new_id("proc"), clock=clock
+    changes = Changes()
+    wishes = Wishes(
+        providers=providers,
+        orgs=orgs,
+        connections=connections,
+        tenancy=settings.tenancy,
+        verify=settings.verify_connect,
+        clock=clock,
     )
+    establishing = Establishing(
+        catalogs=catalogs,
+        providers=providers,
+        flows=flows,
+        connections=connections,
+        changes=changes,
+        http=http,
+        upstream=upstream,
+        clock=clock,
+    )
+    source = CredentialSource(connections, leases, http, providers.for_connection, owner_id=new_id("proc"), clock=clock)
     stack.push_async_callback(source.close)
     await stack.enter_async_context(
         Worker(
@@ -179,10 +200,21 @@ async def _services(
             flows=flows,
             orgs=orgs,
             connections=connections,
+            wishes=wishes,
+            establishing=establishing,
+            changes=changes,
             links=links,
             http=http,
-            upstream=upstream,
-            tenancy=settings.tenancy,
+            clock=clock,
+        ),
+        consent=Consent(
+            catalogs=catalogs,
+            providers=providers,
+            flows=flows,
+            orgs=orgs,
+            wishes=wishes,
+            establishing=establishing,
+            links=links,
             verify=settings.verify_connect,
             clock=clock,
         ),

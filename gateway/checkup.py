@@ -52,7 +52,8 @@ def _public_url(settings: Settings) -> Finding:
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         return Finding(
-            name="public address", ok=False,
+            name="public address",
+            ok=False,
             message=f"{url} is plain http: keys and consent would travel in the open. Put a TLS proxy in front.",
         )
     return Finding(name="public address", ok=True, message=url)
@@ -87,8 +88,10 @@ async def _clock(database: Any) -> Finding:
         row = await database.fetch_one("SELECT extract(epoch FROM now())::bigint AS now")
     apart = abs(time() - float(row["now"]))
     return Finding(
-        name="clock", ok=apart < 5,
-        message=f"{apart:.0f} s apart from the database's" + ("" if apart < 5 else "; leases and tokens need them together"),
+        name="clock",
+        ok=apart < 5,
+        message=f"{apart:.0f} s apart from the database's"
+        + ("" if apart < 5 else "; leases and tokens need them together"),
     )
 
 
@@ -109,9 +112,11 @@ async def _catalog(settings: Settings, installation: Installation) -> AsyncItera
             continue
         override = installation.overrides.get(slug)
         has_client = override is not None and override.client_id is not None
-        said = "has a client" if has_client else "no client (other methods still connect)" if any(
-            not method.is_oauth for method in integration.auth
-        ) else "no client: not available"
-        yield Finding(
-            name=f"oauth: {slug}", ok=True, message=f"{said}; redirect URI {url}/oauth/callback/{slug}"
+        said = (
+            "has a client"
+            if has_client
+            else "no client (other methods still connect)"
+            if any(not method.is_oauth for method in integration.auth)
+            else "no client: not available"
         )
+        yield Finding(name=f"oauth: {slug}", ok=True, message=f"{said}; redirect URI {url}/oauth/callback/{slug}")

@@ -95,27 +95,55 @@ def _option(default: Any, parse: Callable[[str], Any], help: str) -> Any:
 class Settings:
     """The options of one process. `SKILLWAY_<NAME>` wins over `settings:` in `skills.yaml`."""
 
-    data_dir: Path = _option(Path("data"), Path, "Folder of the SQLite database, the master key and copies made before migrations.")
+    data_dir: Path = _option(
+        Path("data"), Path, "Folder of the SQLite database, the master key and copies made before migrations."
+    )
     config: Path = _option(Path("skills.yaml"), Path, "The operator's file: integrations, OAuth clients, plans.")
     host: str = _option("127.0.0.1", str, "Address to listen on.")
     port: int = _option(8700, _port, "Port to listen on; 0 takes a free one.")
-    public_url: str | None = _option(None, _public_url, "How browsers reach the gateway; required when the host is not loopback. Default: http://127.0.0.1:PORT.")
-    database_url: Secret | None = _option(None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder.")
-    valkey_url: Secret | None = _option(None, Secret, "Valkey or Redis for limits that are exact across replicas. Read by a later release.")
-    master_key: Secret | None = _option(None, Secret, "32 bytes in base64 or hex that seal every credential. Default: made in the data folder for an empty database.")
-    master_key_previous: Secret | None = _option(None, Secret, "The master key before the last change, while `vault rotate` has not run.")
-    tenancy: Literal["one_owner", "separate"] = _option("one_owner", _choice("one_owner", "separate"), "Whether all orgs belong to one operator, or know nothing of each other.")
-    verify_connect: Literal["none", "redirect"] = _option("none", _choice("none", "redirect"), "How the person who finished a connect flow is proven.")
-    allowed_private_networks: tuple[Network, ...] = _option((), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http.")
+    public_url: str | None = _option(
+        None,
+        _public_url,
+        "How browsers reach the gateway; required when the host is not loopback. Default: http://127.0.0.1:PORT.",
+    )
+    database_url: Secret | None = _option(
+        None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder."
+    )
+    valkey_url: Secret | None = _option(
+        None, Secret, "Valkey or Redis for limits that are exact across replicas. Read by a later release."
+    )
+    master_key: Secret | None = _option(
+        None,
+        Secret,
+        "32 bytes in base64 or hex that seal every credential. Default: made in the data folder for an empty database.",
+    )
+    master_key_previous: Secret | None = _option(
+        None, Secret, "The master key before the last change, while `vault rotate` has not run."
+    )
+    tenancy: Literal["one_owner", "separate"] = _option(
+        "one_owner",
+        _choice("one_owner", "separate"),
+        "Whether all orgs belong to one operator, or know nothing of each other.",
+    )
+    verify_connect: Literal["none", "redirect"] = _option(
+        "none", _choice("none", "redirect"), "How the person who finished a connect flow is proven."
+    )
+    allowed_private_networks: tuple[Network, ...] = _option(
+        (), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http."
+    )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
     retention: int = _option(7 * 86400, _days, "How long finished runs and connect flows are kept.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
     drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
-    trusted_proxies: tuple[Network, ...] = _option((), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs.")
+    trusted_proxies: tuple[Network, ...] = _option(
+        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs."
+    )
     tls_ca_file: Path | None = _option(None, Path, "Certificates (PEM) trusted for upstreams beside the system's.")
-    log_format: Literal["text", "json"] | None = _option(None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json.")
+    log_format: Literal["text", "json"] | None = _option(
+        None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
+    )
     upgrade_url: str | None = _option(None, _url, "Where a person raises a plan; without it no such link is given.")
 
     def effective_log_format(self) -> Literal["text", "json"]:
@@ -176,7 +204,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
         except ValueError as error:
             raise BadSetting(f"{PREFIX}{name.upper()}: expected {error}") from None
     for name in environ:
-        if name.startswith(PREFIX) and name not in _NOT_OPTIONS and name.removesuffix("_FILE")[len(PREFIX) :].lower() not in known:
+        if (
+            name.startswith(PREFIX)
+            and name not in _NOT_OPTIONS
+            and name.removesuffix("_FILE")[len(PREFIX) :].lower() not in known
+        ):
             near = nearest(name[len(PREFIX) :].lower(), known)
             hint = f"; did you mean {PREFIX}{near.upper()}?" if near else ""
             raise BadSetting(f"there is no setting {name}{hint}")
@@ -240,9 +272,7 @@ def _installation(document: Document, folder: Path, environ: Mapping[str, str]) 
     paths = catalog.get("paths") or []
     if not _is_strings(paths):
         raise BadSetting(str(document.mistake(("catalog", "paths"), "expected a list of folders or files")))
-    overrides = {
-        slug: _override(document, slug, environ) for slug in _mapping(document, ("integrations",))
-    }
+    overrides = {slug: _override(document, slug, environ) for slug in _mapping(document, ("integrations",))}
     return Installation(
         integrations=None if chosen == "all" else tuple(chosen),
         paths=tuple(folder / path for path in paths),

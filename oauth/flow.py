@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from oauth.provider import Provider
 from oauth.secret import Secret
@@ -84,22 +86,25 @@ def begin(provider: Provider, scopes: Sequence[str]) -> Begun:
     if provider.authorization_url is None:
         raise ValueError("this provider has no authorization endpoint")
     state, verifier = Secret(_random()), None
-    params = {
-        "response_type": "code",
-        "client_id": provider.client_id,
-        "redirect_uri": provider.redirect_uri,
-        "state": state.reveal(),
-    }
-    if scopes:
-        params["scope"] = provider.separator.join(dict.fromkeys(scopes))
+    more: dict[str, str] = {}
     if provider.pkce == "S256":
         verifier = Secret(_random())
-        params |= {"code_challenge": challenge(verifier), "code_challenge_method": "S256"}
-    for name, value in filled(provider, provider.authorize_params).items():
-        if name not in _OURS:
-            params[name] = value
-    url = _with_query(provider.authorization_url, {name: value for name, value in params.items() if value != ""})
-    return Begun(url=url, state=state, verifier=verifier)
+        more |= {"code_challenge": challenge(verifier), "code_challenge_method": "S256"}
+    extra = filled(provider, provider.authorize_params)
+    # An empty `scope` there leaves the parameter out: some providers take it under another name only.
+    scope = extra.pop("scope", provider.separator.join(dict.fromkeys(scopes)))
+    more |= {name: value for name, value in extra.items() if name not in _OURS and value != ""}
+    url = prepare_grant_uri(
+        _without(provider.authorization_url, {"state", "client_id", "response_type", "redirect_uri", "scope", *more}),
+        provider.client_id,
+        "code",
+        redirect_uri=provider.redirect_uri,
+        scope=scope or None,
+        state=state.reveal(),
+        **more,
+    )
+    # A space as `+` is right in a form, and read literally by some providers in a query.
+    return Begun(url=url.replace("+", "%20"), state=state, verifier=verifier)
 
 
 def check_callback(provider: Provider, query: Mapping[str, str] | Iterable[tuple[str, str]]) -> Callback:
@@ -139,8 +144,7 @@ def hash_state(state: str) -> bytes:
 
 def challenge(verifier: Secret) -> str:
     """The S256 code challenge (RFC 7636 §4.2)."""
-    digest = hashlib.sha256(verifier.reveal().encode("ascii")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return str(create_s256_code_challenge(verifier.reveal()))
 
 
 def missing_scopes(
@@ -186,12 +190,11 @@ def _with_implied(granted: Iterable[str], implies: Mapping[str, Sequence[str]]) 
     return held
 
 
-def _with_query(url: str, params: Mapping[str, str]) -> str:
-    # RFC 6749 §3.1: what the address has as a query stays, and it has no fragment.
+def _without(url: str, names: Collection[str]) -> str:
+    """RFC 6749 §3.1: what the address has as a query stays, but for names that we give; it has no fragment."""
     parts = urlsplit(url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in params]
-    query = urlencode([*kept, *params.items()], quote_via=quote)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in names]
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(kept, quote_via=quote), ""))
 
 
 def _random() -> str:

@@ -194,8 +194,8 @@ class _Builder:
             default_for=target,
         )
 
-    def _url(self, at: Path, url: str | None, *, query: bool = True) -> None:
-        """Checks a URL that requests go to, with its `{field}`s."""
+    def _url(self, at: Path, url: str | None, *, query: bool = True, shown: bool = False) -> None:
+        """Checks a URL that requests go to, with its `{field}`s; `shown` ones stand in a browser."""
         if url is None:
             return
         try:
@@ -206,6 +206,9 @@ class _Builder:
         if address.query and not query:
             self._note(at, "The base URL holds no query; give params `in: query` with `const:` instead.")
         self._known_fields(at, url)
+        secret = {field.name for field in self._fields if field.secret}
+        if secret & {*templates.fields_in(address.host), *(templates.fields_in(url) if shown else ())}:
+            self._note(at, "A secret field cannot stand here: hosts and pages of the browser are seen by others.")
         kinds: dict[str, str | None] = {field.name: field.host for field in self._fields}
         if all(name in kinds for name in templates.fields_in(address.host)):
             self._note_if(at, templates.host_mistake(address.host, kinds))
@@ -245,7 +248,7 @@ class _Builder:
             if key in spec and kind not in kinds:
                 self._note((*at, key), f"Has no meaning for the type {kind}.")
         for key in ("authorization_url", "token_url", "refresh_url", "revocation_url"):
-            self._url((*at, key), spec.get(key))
+            self._url((*at, key), spec.get(key), shown=key == "authorization_url")
         self._page_url((*at, "help_url"), spec.get("help_url"))
         if "pattern" in spec and not is_pattern(spec["pattern"]):
             self._note((*at, "pattern"), "Not a regular expression that runs in linear time.")
@@ -566,7 +569,7 @@ class _Builder:
                 self._note(wire.at, f"{name} cannot be the name of a header; give the name with `as:`.")
             elif is_reserved_header(name):
                 self._note(wire.at, f"The header {name} may not be set by a param.")
-        if _CONTROLS.search(name) or not all(wire.param.wire) and not param.whole:
+        if _CONTROLS.search(name) or (not all(wire.param.wire) and not param.whole):
             self._note(wire.at, "The name on the wire is empty or holds control characters.")
 
     def _check_injections(

@@ -188,9 +188,7 @@ def _methods_and_repeats(integration: Integration) -> Found:
 
 def _scopes_have_a_method(integration: Integration) -> Found:
     scoped = {
-        method.name
-        for method in integration.auth
-        if method.type in ("oauth2", "client_credentials", "jwt_bearer")
+        method.name for method in integration.auth if method.type in ("oauth2", "client_credentials", "jwt_bearer")
     }
     for skill in integration.skills.values():
         if skill.scopes and not scoped.intersection(skill.auth):

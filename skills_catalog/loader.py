@@ -36,9 +36,7 @@ def load_integration(content: Path | str | bytes, *, source: str | None = None) 
     return load_definition(content, source=source)[0]
 
 
-def load_definition(
-    content: Path | str | bytes, *, source: str | None = None
-) -> tuple[Integration, Document]:
+def load_definition(content: Path | str | bytes, *, source: str | None = None) -> tuple[Integration, Document]:
     """The integration together with the document it was made of, which knows the line of every part."""
     if isinstance(content, Path):
         source = source or _shown(content)

@@ -8,9 +8,7 @@ from typing import Any, Literal
 
 Effect = Literal["read", "create", "update", "delete", "send"]
 Location = Literal["path", "query", "header", "body", "form", "file"]
-AuthType = Literal[
-    "oauth2", "client_credentials", "bearer", "api_key", "basic", "oauth1", "jwt_bearer", "none"
-]
+AuthType = Literal["oauth2", "client_credentials", "bearer", "api_key", "basic", "oauth1", "jwt_bearer", "none"]
 Json = Any
 
 

@@ -130,9 +130,7 @@ def _referred(node: Mapping[str, Json]) -> str:
     return match[1] if match else ""
 
 
-def _check_node(
-    node: Mapping[str, Json], path: tuple[str | int, ...], definitions: Definitions, note: Note
-) -> None:
+def _check_node(node: Mapping[str, Json], path: tuple[str | int, ...], definitions: Definitions, note: Note) -> None:
     if "$ref" in node:
         name = _referred(node)
         if not name:

@@ -184,9 +184,7 @@ class _Reader:
         return text
 
     def _note(self, line: int, message: str) -> None:
-        self._mistakes.append(
-            Mistake(file=self._source, line=line, field=dotted(self._path), message=message)
-        )
+        self._mistakes.append(Mistake(file=self._source, line=line, field=dotted(self._path), message=message))
 
     def _refuse(self, event: Any, message: str) -> NoReturn:
         self._note(event.start_mark.line + 1, message)

@@ -210,9 +210,7 @@ def _described(skill: Skill, error: ValidationError) -> list[_Described]:
             return [_Described(path=at, keyword=keyword, message=f"{subject} {expectation(error)}.")]
 
 
-def _unknown(
-    skill: Skill, at: tuple[str | int, ...], name: str, keyword: str, known: Sequence[str]
-) -> _Described:
+def _unknown(skill: Skill, at: tuple[str | int, ...], name: str, keyword: str, known: Sequence[str]) -> _Described:
     path = (*at, name)
     of = "a property that is allowed here" if at else f"a param of {skill.id}"
     message = f"{pointer(path)} is not {of}."

@@ -63,7 +63,13 @@ class RunningGateway:
     process: asyncio.subprocess.Process | None = None
 
     async def ask(
-        self, method: str, path: str, *, key: str | None = None, body: Any = None, raw: bytes | None = None,
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: Any = None,
+        raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. `key=""` sends none; `body` is sent as JSON, `raw` as it is."""
@@ -89,7 +95,9 @@ class RunningGateway:
 
     async def connect(self, integration: str, credentials: Mapping[str, str], **more: Any) -> str:
         """Connects at once with a credential; gives back the connection's id."""
-        answer = await self.ask("POST", "/v1/connect", body={"integration": integration, "credentials": credentials, **more})
+        answer = await self.ask(
+            "POST", "/v1/connect", body={"integration": integration, "credentials": credentials, **more}
+        )
         assert answer.status == 200, answer.body
         return str(answer.json()["connection_id"])
 
@@ -116,7 +124,11 @@ async def gateway(
         try:
             async with browser() as session:
                 yield RunningGateway(
-                    url=f"http://127.0.0.1:{port}", org=org, session=session, data_dir=loaded.data_dir, services=services
+                    url=f"http://127.0.0.1:{port}",
+                    org=org,
+                    session=session,
+                    data_dir=loaded.data_dir,
+                    services=services,
                 )
         finally:
             await listener.cleanup()
@@ -136,8 +148,17 @@ async def gateway_process(
     environ = {**os.environ, **environment(folder, integrations, definitions, settings)}
     org = org or await make_org(environ)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "serve", "--port", "0", *arguments,
-        cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE, stderr=(folder / "log").open("ab"),
+        sys.executable,
+        "-m",
+        "gateway",
+        "serve",
+        "--port",
+        "0",
+        *arguments,
+        cwd=ROOT,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=(folder / "log").open("ab"),
     )
     try:
         assert process.stdout is not None
@@ -145,8 +166,11 @@ async def gateway_process(
         assert line.startswith("listening on "), (line, (folder / "log").read_text())
         async with browser() as session:
             yield RunningGateway(
-                url=line.removeprefix("listening on ").strip(), org=org, session=session,
-                data_dir=Path(environ["SKILLWAY_DATA_DIR"]), process=process,
+                url=line.removeprefix("listening on ").strip(),
+                org=org,
+                session=session,
+                data_dir=Path(environ["SKILLWAY_DATA_DIR"]),
+                process=process,
             )
     finally:
         if process.returncode is None:

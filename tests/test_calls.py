@@ -10,9 +10,10 @@ from tests.harness import gateway
 
 
 async def test_a_call_comes_back_with_the_upstreams_status_and_data(tmp_path: Path) -> None:
-    async with serve(GitHub()) as github, gateway(
-        tmp_path, integrations={"github": {"base_url": github.base_url}}
-    ) as running:
+    async with (
+        serve(GitHub()) as github,
+        gateway(tmp_path, integrations={"github": {"base_url": github.base_url}}) as running,
+    ):
         await running.connect("github", {"token": github.upstream.token})
         answer = await running.call("github", "create_issue", {"repo": "acme/webapp", "title": "Bug report"})
         assert answer.status == 200

@@ -1,5 +1,6 @@
 """Each counterpart of a shipped integration has its endpoints and behaves as the real one is documented."""
 
+import asyncio
 import base64
 import gzip
 import io
@@ -165,6 +166,16 @@ async def test_a_form_and_a_multipart_body_can_be_read_back(
     assert (note.name, note.filename, note.content.decode()) == ("note", None, "größer")
     assert (bundle.name, bundle.filename, bundle.content_type) == ("bundle", "a b.bin", "application/x-odd")
     assert bundle.content == content
+
+
+async def test_a_request_that_breaks_off_is_recorded_too(overskill: Running[OverSkill]) -> None:
+    host, _, port = overskill.base_url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /api/v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+    await writer.drain()
+    writer.close()
+    seen = await overskill.arrival()
+    assert (seen.path, seen.body) == ("/api/v1/webhooks", b"abc")
 
 
 async def test_a_planned_answer_comes_once_and_the_true_one_after_it(

@@ -65,7 +65,9 @@ def lint(paths: tuple[Path, ...], strict: bool, show_all: bool, as_json: bool) -
     else:
         for finding in shown:
             output.text(str(finding))
-        _summary(f"{_counted(len(files), 'file')}: {_counted(count['error'], 'error')}", count["warning"], count["info"])
+        _summary(
+            f"{_counted(len(files), 'file')}: {_counted(count['error'], 'error')}", count["warning"], count["info"]
+        )
     if failed:
         raise click.exceptions.Exit(REFUSED)
 

@@ -172,17 +172,16 @@ def _start_with_credential(client: Client, body: dict[str, Json], text: str) -> 
     token = text.strip()
     if not token:
         raise refused("There is no credential on stdin.")
-    try:
-        return client.ask("POST", "/v1/connect", body={**body, "credentials": {"token": token}})
-    except CommandFailed as failed:
-        if failed.problem.code != "bad_request":
-            raise
-        first = failed
-    # The one secret of an API key method has another name than that of a bearer method.
-    try:
-        return client.ask("POST", "/v1/connect", body={**body, "credentials": {"api_key": token}})
-    except CommandFailed as failed:
-        raise (first if failed.problem.code == "bad_request" else failed) from failed
+    # The one secret of a bearer method and that of an API key method have different names; the gateway knows which.
+    said: list[str] = []
+    for name in ("token", "api_key"):
+        try:
+            return client.ask("POST", "/v1/connect", body={**body, "credentials": {name: token}})
+        except CommandFailed as failed:
+            if failed.problem.code != "bad_request":
+                raise
+            said.append(f"As {name}: {failed.problem.message}")
+    raise refused(" ".join(said), hint="A credential of several parts is given as a JSON object.")
 
 
 def _print_connected(integration: str, state: dict[str, Json]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.cli.jsontext import Json, Number, dumps, loads
@@ -83,18 +84,38 @@ def _exit_code(status: int) -> int:
 
 def _problem(body: dict[str, Json]) -> Problem:
     code = _text(body.get("error")) or "internal"
-    details = body.get("details")
-    members = details if isinstance(details, list) else [] if details is None else [details]
+    message = _text(body.get("message")) or code
     return Problem(
         code=code,
-        message=_text(body.get("message")) or code,
+        message=message,
         action_url=_text(body.get("action_url")),
         hint=_text(body.get("hint")),
         outcome=_text(body.get("outcome")),
         run_id=_text(body.get("run_id")),
         retry_after_ms=_text(body.get("retry_after_ms")),
-        details=tuple(member if isinstance(member, str) else dumps(member) for member in members),
+        details=tuple(line for line in _details(body.get("details")) if message not in line),
     )
+
+
+def _details(value: Json) -> Iterator[str]:
+    """Lines for people: one for each field that is wrong, each choice, each member."""
+    match value:
+        case None:
+            return
+        case {"path": str(path), "message": str(message)}:
+            yield f"{path}: {message}"
+        case dict():
+            for name, member in value.items():
+                if isinstance(member, (dict, list)):
+                    yield from _details(member)
+                else:
+                    yield f"{name}: {_text(member) or dumps(member)}"
+        case list():
+            for member in value:
+                choice = isinstance(member, dict) and "path" not in member
+                yield from (", ".join(_details(member)),) if choice else _details(member)
+        case _:
+            yield _text(value) or dumps(value)
 
 
 def _text(value: Json) -> str | None:

@@ -76,7 +76,7 @@ def pretty(value: Json, *, colour: bool = False, indent: str = "") -> str:
 
 def plain(text: str) -> str:
     """The text on one line, with whatever could steer a terminal shown as an escape instead."""
-    return _UNSAFE.sub(_visible_escape, " ".join(text.split()))
+    return _UNSAFE.sub(_visible_escape, re.sub(r"[\t\n\r]+", " ", text))
 
 
 def _number(text: str) -> Number:

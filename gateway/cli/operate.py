@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from gateway.app import bind, public_url_of, serve as serve_until
+from gateway.app import bind, public_url_of
+from gateway.app import serve as serve_until
 from gateway.checkup import checkup
 from gateway.cli import output
 from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
@@ -47,11 +48,12 @@ def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
         if not quiet:
             output.note("There is an org already; nothing was made. `skillway orgs list` shows it.")
         return
-    if as_json or not sys.stdout.isatty() and not quiet:
+    if as_json or (not sys.stdout.isatty() and not quiet):
         print_json(made)
         return
     url = public_url_of(settings, settings.port)
-    print(f"""
+    print(
+        f"""
 Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this once:
 
   live key   {made["live_key"]}
@@ -60,7 +62,9 @@ Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this
 Try it, no account needed (a test key is answered from examples):
 
   {_curl(url, made["test_key"])}
-""", flush=True)
+""",
+        flush=True,
+    )
 
 
 async def _init(settings: Settings, name: str) -> dict[str, Any] | None:
@@ -90,7 +94,9 @@ def _curl(url: str, key: str) -> str:
 @settings_options
 @click.option("--host", help="Address to listen on (127.0.0.1).")
 @click.option("--port", help="Port to listen on (8700); 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one socket.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on the one socket."
+)
 @click.option("--help-settings", is_flag=True, help="List every setting with its default, and leave.")
 def serve(workers: int, help_settings: bool, **flags: Any) -> None:
     """Run the gateway until SIGTERM, which lets calls in flight finish. SIGHUP reads the catalog again."""
@@ -191,7 +197,9 @@ def migrate(**flags: Any) -> None:
 @click.command()
 @settings_options
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--with-key", is_flag=True, help="Put the master key into the file too: whoever has it can open everything.")
+@click.option(
+    "--with-key", is_flag=True, help="Put the master key into the file too: whoever has it can open everything."
+)
 def backup(file: Path, with_key: bool, **flags: Any) -> None:
     """Write a consistent copy of the database into FILE, while the gateway runs."""
     settings, _ = settings_of(**flags)
@@ -204,7 +212,9 @@ def backup(file: Path, with_key: bool, **flags: Any) -> None:
     if with_key:
         output.warn(f"{file} holds the master key: keep it like one.")
     else:
-        output.note(f"{file} is without the master key; without that key nothing in it can be opened. Keep both, apart.")
+        output.note(
+            f"{file} is without the master key; without that key nothing in it can be opened. Keep both, apart."
+        )
     print_json({"backup": str(file), "with_key": with_key})
 
 

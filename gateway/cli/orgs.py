@@ -13,6 +13,7 @@ from gateway.cli.failures import refused
 from gateway.cli.operator import print_json, run, settings_of, settings_options
 from gateway.core.clients import OAuthClient
 from gateway.core.keys import ApiKey, Grant, Org
+from gateway.core.times import iso
 from gateway.installation import Opened, open_installation
 from gateway.store.clients import SqlClients
 from gateway.store.keys import SqlKeys
@@ -97,13 +98,21 @@ def create_key(
 
     key, text = run(work())
     shown = {
-        "id": key.id, "org": key.org, "name": key.name, "mode": key.mode, "key_prefix": key.prefix,
-        "scopes": list(key.grant.scopes), "created_at": key.created_at, "expires_at": key.expires_at,
+        "id": key.id,
+        "org": key.org,
+        "name": key.name,
+        "mode": key.mode,
+        "key_prefix": key.prefix,
+        "scopes": list(key.grant.scopes),
+        "created_at": iso(key.created_at),
+        "expires_at": iso(key.expires_at),
     }
     if output.for_people(as_json):
         print(f"\n  {text.reveal()}\n\nSave this key now: it is not shown again.")
     else:
-        print_json({"api_key": shown, "full_key": text.reveal(), "warning": "Save this key now: it is not shown again."})
+        print_json(
+            {"api_key": shown, "full_key": text.reveal(), "warning": "Save this key now: it is not shown again."}
+        )
 
 
 @orgs.command(name="set-client")
@@ -111,7 +120,9 @@ def create_key(
 @click.argument("org")
 @click.argument("integration")
 @click.option("--client-id", help="What the provider calls the client.")
-@click.option("--client-secret-stdin", is_flag=True, help="Read the client secret from stdin, never from the command line.")
+@click.option(
+    "--client-secret-stdin", is_flag=True, help="Read the client secret from stdin, never from the command line."
+)
 @click.option("--remove", is_flag=True, help="Forget the org's client instead.")
 def set_client(
     org: str, integration: str, client_id: str | None, client_secret_stdin: bool, remove: bool, **flags: Any
@@ -179,8 +190,13 @@ def _named(name: str) -> str:
 
 
 def _org(org: Org) -> dict[str, Any]:
-    return {"id": org.id, "name": org.name, "plan": org.plan, "created_at": org.created_at,
-            "suspended": org.suspended_at is not None}
+    return {
+        "id": org.id,
+        "name": org.name,
+        "plan": org.plan,
+        "created_at": iso(org.created_at),
+        "suspended": org.suspended_at is not None,
+    }
 
 
 def _print_one(shown: dict[str, Any], as_json: bool) -> None:

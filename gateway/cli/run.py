@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from pathlib import Path
 
@@ -82,7 +84,11 @@ def run(
     body |= {"user": user} if user is not None else {}
     body |= {"connection": connection} if connection is not None else {}
     send = _run_raw if raw else _run
-    context.exit(send(client, path, body, None if to in (None, "-") else Path(str(to))))
+    try:
+        code = send(client, path, body, None if to in (None, "-") else Path(str(to)))
+    except CommandFailed as failed:
+        raise _with_the_way_to_connect(failed, integration, user) from failed
+    context.exit(code)
 
 
 def exit_code(upstream_status: int) -> int:
@@ -93,7 +99,7 @@ def exit_code(upstream_status: int) -> int:
 
 
 def _run(client: Client, path: str, body: Json, to: Path | None) -> int:
-    with output.spinner(path):
+    with output.spinner(path.removeprefix("/v1/")):
         answer = client.ask("POST", path, body=body)
     page = _page(answer)
     status = _status(answer.headers, page)
@@ -108,7 +114,7 @@ def _run(client: Client, path: str, body: Json, to: Path | None) -> int:
 
 def _run_raw(client: Client, path: str, body: Json, to: Path | None) -> int:
     with ExitStack() as open_answer:
-        with output.spinner(path):
+        with output.spinner(path.removeprefix("/v1/")):
             response = open_answer.enter_context(client.open("POST", path, query={"raw": "1"}, body=body))
         if response.status >= 400 and not response.getheader("X-Upstream-Status"):
             failed = gateway_error(response.status, b"".join(_chunks(response)))
@@ -123,6 +129,15 @@ def _run_raw(client: Client, path: str, body: Json, to: Path | None) -> int:
             output.content(_chunks(response))
         _tell(response.headers, status, None)
         return exit_code(status)
+
+
+def _with_the_way_to_connect(failed: CommandFailed, integration: str, user: str | None) -> CommandFailed:
+    """The gateway's hint speaks of its API; who typed a command is better helped by another command."""
+    if failed.problem.code not in ("integration_not_connected", "token_expired", "missing_scopes"):
+        return failed
+    words = ["skillway", "connect", integration, *(("--user", user) if user is not None else ())]
+    problem = replace(failed.problem, hint=f"`{shlex.join(words)}` connects it.")
+    return CommandFailed(failed.exit_code, problem, failed.body)
 
 
 def _page(answer: Answer) -> dict[str, Json]:

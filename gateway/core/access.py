@@ -18,9 +18,7 @@ class Access:
 
     def __init__(self, store: KeyStore, *, clock: Callable[[], float]) -> None:
         self._store = store
-        self._known: Remembered[bytes, tuple[ApiKey, Org] | None] = Remembered(
-            store.find_by_hash, seconds=KEY_MEMORY
-        )
+        self._known: Remembered[bytes, tuple[ApiKey, Org] | None] = Remembered(store.find_by_hash, seconds=KEY_MEMORY)
         self._clock = clock
 
     async def principal(self, key: str) -> Principal:

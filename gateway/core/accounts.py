@@ -38,7 +38,9 @@ class CredentialRefused(Exception):
         self.status = status
 
 
-async def identify(upstream: Upstream, integration: Integration, connection: Connection, credential: Credential) -> Account:
+async def identify(
+    upstream: Upstream, integration: Integration, connection: Connection, credential: Credential
+) -> Account:
     """The account behind a credential.
 
     Raises `CredentialRefused`. An integration that is down at this moment does not cost a consent that was
@@ -56,8 +58,9 @@ async def identify(upstream: Upstream, integration: Integration, connection: Con
         log.warning("%s whoami: %s (%s)", connection.id, failed.code, failed.cause)
         if failed.code == "upstream_unreachable" and not failed.sent and connection.fields:
             # An address that the person typed: better said now than at every call.
-            raise Refusal("upstream_unreachable", f"{integration.name} could not be reached.", outcome="not_sent",
-                          retryable=True) from failed
+            raise Refusal(
+                "upstream_unreachable", f"{integration.name} could not be reached.", outcome="not_sent", retryable=True
+            ) from failed
         return Account()
     if answer.status in (401, 403):
         raise CredentialRefused(answer.status)

@@ -37,7 +37,9 @@ class Result:
         return b'{"status":%d,"data":%b%b}' % (self.status, self.data, meta)
 
 
-def fit(skill: Skill, answer: UpstreamAnswer, secrets: Iterable[str], *, inline_limit: int) -> tuple[bytes, dict[str, Any]]:
+def fit(
+    skill: Skill, answer: UpstreamAnswer, secrets: Iterable[str], *, inline_limit: int
+) -> tuple[bytes, dict[str, Any]]:
     """The answer's body as JSON text, and what `meta` says of the answer.
 
     JSON stays as it was sent; no body is `null`; text becomes a string; anything else base64 in an object.
@@ -83,7 +85,9 @@ def upstream_meta(headers: Headers) -> dict[str, Any]:
         if name in _PASSED:
             meta[_PASSED[name]] = value[:2048]
         elif name in _LIMITS:
-            limits[_LIMITS[name]] = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else value[:64]
+            limits[_LIMITS[name]] = (
+                int(value) if value.isascii() and value.isdigit() and len(value) < 16 else value[:64]
+            )
     if limits:
         meta["rate_limit"] = limits
     return meta
@@ -96,9 +100,9 @@ _PASSED = {
     "link": "link",
     "etag": "etag",
 }
-_LIMITS = {
-    f"{prefix}ratelimit-{name}": name for prefix in ("x-", "") for name in ("limit", "remaining", "reset")
-} | {f"x-rate-limit-{name}": name for name in ("limit", "remaining", "reset")}
+_LIMITS = {f"{prefix}ratelimit-{name}": name for prefix in ("x-", "") for name in ("limit", "remaining", "reset")} | {
+    f"x-rate-limit-{name}": name for name in ("limit", "remaining", "reset")
+}
 
 
 def _data(skill: Skill, body: bytes, content_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:

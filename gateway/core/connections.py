@@ -20,9 +20,7 @@ class AllConnections(ConnectionStore, Protocol):
 
     async def add(self, connection: Connection, credential: Credential) -> None: ...
 
-    async def list(
-        self, org: str, user: str | None = None, integration: str | None = None
-    ) -> Sequence[Connection]: ...
+    async def list(self, org: str, user: str | None = None, integration: str | None = None) -> Sequence[Connection]: ...
 
     async def renew(self, connection: Connection, credential: Credential) -> bool:
         """Stores a new credential with scopes, account and fields under the same id; active again."""
@@ -108,11 +106,15 @@ async def choose(
     needs_none = len(able) < len(skill.auth)
     if not able:
         return None
-    fitting = [held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able]
+    fitting = [
+        held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able
+    ]
     if wanted is not None:
         fitting = [held for held in fitting if wanted in (held.connection.id, held.connection.label)]
         if not fitting:
-            raise Refusal("not_found", f"User {user!r} has no {integration.slug} connection {wanted!r} that serves {skill.name}.")
+            raise Refusal(
+                "not_found", f"User {user!r} has no {integration.slug} connection {wanted!r} that serves {skill.name}."
+            )
     serving = [held for held in fitting if held.connection.state in SERVING]
     if len(serving) == 1:
         return serving[0]
@@ -126,7 +128,7 @@ async def choose(
         "integration_not_connected",
         f"The user needs to connect their {integration.slug} account first.",
         action_url=links.connect(org, integration.slug, user, method=able[0] if len(able) == 1 else None),
-        hint=f"POST /v1/connect with {{\"integration\": \"{integration.slug}\"}}, or open action_url in a browser.",
+        hint=f'POST /v1/connect with {{"integration": "{integration.slug}"}}, or open action_url in a browser.',
     )
 
 

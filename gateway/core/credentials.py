@@ -79,7 +79,9 @@ def injection(integration: Integration, held: Held) -> Injection:
     """What the connection's credential adds to a request."""
     method = integration.method(held.connection.method)
     if method is None:
-        raise Refusal("conflict", f"{integration.slug} no longer has the method {held.connection.method!r}; connect again.")
+        raise Refusal(
+            "conflict", f"{integration.slug} no longer has the method {held.connection.method!r}; connect again."
+        )
     place = method.placement
     try:
         if place is None:

@@ -11,8 +11,9 @@ from gateway.core.clients import OAuthClient
 from gateway.core.connections import SERVING, Connections
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
+from oauth.schemes import INPUTS
 from skills_catalog.exporting.skill_files import cli_example, skill_files
-from skills_catalog.model import Integration
+from skills_catalog.model import AuthMethod, Integration
 
 Json = dict[str, Any]
 
@@ -45,6 +46,7 @@ class Discovery:
             "name": integration.name,
             "description": integration.description,
             "connected": _is_connected(integration, await self._connected(principal.org, user)),
+            "auth": [_method(integration, method) for method in integration.auth],
             "skills": [
                 {
                     "name": skill.name,
@@ -53,6 +55,7 @@ class Discovery:
                     "category": skill.category,
                     "description": skill.description,
                     "effect": skill.effect,
+                    **({"lifecycle": skill.lifecycle} if skill.lifecycle else {}),
                 }
                 for skill in integration.skills.values()
             ],
@@ -158,7 +161,16 @@ class Discovery:
         return item
 
 
+def _method(integration: Integration, method: AuthMethod) -> Json:
+    """How an auth method is connected: the names that `credentials` takes, or OAuth in a browser."""
+    return {
+        "name": method.name,
+        "type": method.type,
+        "title": method.title,
+        "credentials": list(INPUTS.get(method.type, ())),
+        "fields": [{"name": item.name, "title": item.title, "required": item.required} for item in integration.fields],
+    }
+
+
 def _is_connected(integration: Integration, connected: Mapping[str, Sequence[str]]) -> bool:
     return integration.slug in connected or any(method.type == "none" for method in integration.auth)
-
-

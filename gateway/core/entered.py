@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.errors import Refusal
-from skills_catalog.model import ConnectionField, Integration
+from skills_catalog.model import Integration
 from skills_catalog.validation import compile_schema, expectation
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
@@ -26,23 +26,24 @@ def check_fields(integration: Integration, given: Mapping[str, Any], *, partial:
         value = given.get(item.name, None if partial else item.default)
         if value is None:
             if item.required and not partial:
-                raise _bad(item.name, f"The connection field {item.name!r} ({item.title}) is missing.")
+                raise bad_field(item.name, f"The connection field {item.name!r} ({item.title}) is missing.")
             continue
         if not isinstance(value, str) or len(value) > 2048 or not value.isprintable():
-            raise _bad(item.name, f"The connection field {item.name!r} must be printable text.")
+            raise bad_field(item.name, f"The connection field {item.name!r} must be printable text.")
         if item.host == "label" and not _LABEL.fullmatch(value):
-            raise _bad(item.name, f"The connection field {item.name!r} must be one host label, such as `acme`.")
+            raise bad_field(item.name, f"The connection field {item.name!r} must be one host label, such as `acme`.")
         if item.host == "domain" and not is_host(value):
-            raise _bad(item.name, f"The connection field {item.name!r} must be a host name, such as `api.example.com`.")
+            raise bad_field(
+                item.name, f"The connection field {item.name!r} must be a host name, such as `api.example.com`."
+            )
         for error in compile_schema(item.schema).iter_errors(value):
-            raise _bad(item.name, f"The connection field {item.name!r} {expectation(error)}.")
+            raise bad_field(item.name, f"The connection field {item.name!r} {expectation(error)}.")
         fields[item.name] = value
     return fields
 
 
-def field_inputs(integration: Integration, known: Mapping[str, str]) -> Sequence[ConnectionField]:
-    """The fields that the page still has to ask for."""
-    return [item for item in integration.fields if item.name not in known]
+def field_names(integration: Integration) -> frozenset[str]:
+    return frozenset(item.name for item in integration.fields)
 
 
 def is_host(value: str) -> bool:
@@ -71,5 +72,8 @@ def is_return_url(url: Any) -> bool:
     return parts.scheme == "https" and url.startswith("https://") and is_host(parts.netloc)
 
 
-def _bad(path: str, message: str) -> Refusal:
-    return Refusal("bad_request", message, details={"fields": [{"path": path, "keyword": "format", "message": message}]})
+def bad_field(path: str, message: str) -> Refusal:
+    """`bad_request` that names the field."""
+    return Refusal(
+        "bad_request", message, details={"fields": [{"path": path, "keyword": "format", "message": message}]}
+    )

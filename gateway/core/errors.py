@@ -21,30 +21,48 @@ class Code:
 #: Every code a client can meet. The README's table is compared with this one by a test.
 CODES: Mapping[str, Code] = {
     "bad_request": Code(400, "The request cannot be used as it is.", "Change the field that the message names."),
-    "flow_expired": Code(400, "The connect flow is over, was used, or is not this browser's.", "Start again with POST /v1/connect."),
+    "flow_expired": Code(
+        400, "The connect flow is over, was used, or is not this browser's.", "Start again with POST /v1/connect."
+    ),
     "unauthorized": Code(401, "No key, or more than one.", "Send `Authorization: Bearer sk_live_gw_…` or `X-API-Key`."),
     "api_key_invalid": Code(401, "Nobody has this key.", "Check that it was copied whole."),
     "api_key_revoked": Code(401, "This key was revoked.", "Create a new key."),
     "api_key_expired": Code(401, "This key has expired.", "Create a new key."),
     "token_expired": Code(401, "The provider no longer accepts the connection.", "Connect again at `action_url`."),
     "forbidden": Code(403, "This key or setting does not allow it.", "Use a key that may, or ask the operator."),
-    "integration_not_connected": Code(403, "The user has no connection that can serve this.", "Connect at `action_url`."),
+    "integration_not_connected": Code(
+        403, "The user has no connection that can serve this.", "Connect at `action_url`."
+    ),
     "scope_not_allowed": Code(403, "The key may not use this integration.", "Use a key with that scope."),
     "plan_limit_reached": Code(403, "The plan allows no more of these.", "Remove one, or raise the plan."),
-    "not_found": Code(404, "There is no such thing, or it is not yours.", "Check the name; the message suggests the nearest."),
+    "not_found": Code(
+        404, "There is no such thing, or it is not yours.", "Check the name; the message suggests the nearest."
+    ),
     "method_not_allowed": Code(405, "The route does not take this method.", "See the `Allow` header."),
-    "unsupported_media_type": Code(415, "The body is not plain JSON.", "Send `Content-Type: application/json`, not compressed."),
+    "unsupported_media_type": Code(
+        415, "The body is not plain JSON.", "Send `Content-Type: application/json`, not compressed."
+    ),
     "conflict": Code(409, "It exists already, or is in another state.", "Look at it again, then decide."),
     "ambiguous_connection": Code(409, "Several connections fit.", "Send one of `details.choices` as `connection`."),
-    "account_changed": Code(409, "Another account was chosen on reconnecting.", "Choose the old account, or make a new connection."),
+    "account_changed": Code(
+        409, "Another account was chosen on reconnecting.", "Choose the old account, or make a new connection."
+    ),
     "payload_too_large": Code(413, "The body is over the limit.", "Send less."),
-    "internal": Code(500, "Our mistake; the message holds a reference.", "Try again; then tell the operator the reference."),
+    "internal": Code(
+        500, "Our mistake; the message holds a reference.", "Try again; then tell the operator the reference."
+    ),
     "shutting_down": Code(503, "The gateway is stopping.", "Try again in a moment."),
     "storage_unavailable": Code(503, "The database refused; nothing was sent.", "Try again in a moment."),
-    "upstream_unreachable": Code(502, "The upstream could not be reached.", "Try again; the operator's log has the cause."),
-    "upstream_invalid_response": Code(502, "The upstream's answer was not HTTP.", "Look at the upstream before repeating a write."),
+    "upstream_unreachable": Code(
+        502, "The upstream could not be reached.", "Try again; the operator's log has the cause."
+    ),
+    "upstream_invalid_response": Code(
+        502, "The upstream's answer was not HTTP.", "Look at the upstream before repeating a write."
+    ),
     "response_too_large": Code(502, "The streamed answer went over the limit.", "Ask the upstream for less."),
-    "upstream_timeout": Code(504, "The upstream did not answer in time.", "Look at the upstream before repeating a write."),
+    "upstream_timeout": Code(
+        504, "The upstream did not answer in time.", "Look at the upstream before repeating a write."
+    ),
 }
 
 #: Seen by an SDK as "repeat by yourself" otherwise.
@@ -92,9 +110,17 @@ class Refusal(Exception):
     def body(self) -> dict[str, Any]:
         """Envelope 2 of the contract: `error`, `message` and whatever else is known."""
         body: dict[str, Any] = {"error": self.code, "message": self.message}
-        for name in ("action_url", "hint", "retryable", "retry_after_ms", "details", "run_id", "outcome", "upstream_status"):
+        for name in (
+            "action_url",
+            "hint",
+            "retryable",
+            "retry_after_ms",
+            "details",
+            "run_id",
+            "outcome",
+            "upstream_status",
+        ):
             value = getattr(self, name)
             if value is not None:
                 body[name] = value
         return body
-

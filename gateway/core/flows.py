@@ -89,7 +89,13 @@ class FlowStore(Protocol):
         ...
 
     async def finish(
-        self, org: str, connection: str, status: FlowStatus, *, error: str | None = None, message: str | None = None,
+        self,
+        org: str,
+        connection: str,
+        status: FlowStatus,
+        *,
+        error: str | None = None,
+        message: str | None = None,
         account: str | None = None,
     ) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import orjson
@@ -15,10 +15,10 @@ from gateway.core.answers import Result
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
+from gateway.core.credentials import Credentials, fields_of, injection, renews
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.ids import new_id
 from gateway.core.links import Links
-from gateway.core.credentials import Credentials, fields_of, injection, renews
 from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.requests import build_request
 from gateway.core.runs import Run, RunStore
@@ -83,7 +83,7 @@ class Gateway:
             return self._from_example(call)
         plan = await self.prepare(call)
         await self._begin(plan)
-        answer = await self._ask(plan, self._send)
+        plan, answer = await self._ask(plan, self._send)
         return self._finish(plan, answer)
 
     async def stream(self, call: Call) -> RawResult:
@@ -92,7 +92,7 @@ class Gateway:
             return _streamed(self._from_example(call))
         plan = await self.prepare(call)
         await self._begin(plan)
-        stream = await self._ask(plan, self._upstream.stream)
+        plan, stream = await self._ask(plan, self._upstream.stream)
         self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
         return RawResult(status=stream.status, headers=stream.headers, chunks=stream.chunks, run_id=plan.run_id)
 
@@ -134,9 +134,7 @@ class Gateway:
     ) -> UpstreamRequest:
         if held is None:
             return build_request(integration, skill, params)
-        return build_request(
-            integration, skill, params, fields=fields_of(held), injection=injection(integration, held)
-        )
+        return build_request(integration, skill, params, fields=fields_of(held), injection=injection(integration, held))
 
     async def _begin(self, plan: Plan) -> None:
         """What must not be forgotten is durable before the upstream is asked."""
@@ -146,21 +144,26 @@ class Gateway:
     async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
         return await self._upstream.send(request, limit=self._limits.response)
 
-    async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> Answer:
-        """Sends the request. A 401 where the credential can be renewed means that nothing was done: once more."""
+    async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> tuple[Plan, Answer]:
+        """Sends the request; gives back the plan as it was carried out.
+
+        A 401 where the credential can be renewed means that nothing was done: once more, with the new one.
+        """
         try:
             answer = await send(plan.request)
             if answer.status != 401 or plan.held is None or not renews(plan.integration, plan.held):
-                return answer
+                return plan, answer
             renewed = await self._credentials.renewed(plan.integration, plan.held)
             if renewed is None:
-                return answer
+                return plan, answer
             if isinstance(answer, UpstreamStream):
                 answer.close()
-            answer = await send(self._request(plan.integration, plan.skill, plan.params, renewed))
+            request = self._request(plan.integration, plan.skill, plan.params, renewed)
+            plan = replace(plan, held=renewed, request=request)
+            answer = await send(request)
             if answer.status == 401:
                 self._credentials.refused(renewed)
-            return answer
+            return plan, answer
         except UpstreamFailed as failed:
             raise self._failed(plan, failed) from failed
         except Refusal as refusal:
@@ -197,15 +200,26 @@ class Gateway:
         run_id, now = new_id("run"), int(self._clock() * 1000)
         self._runs.record(
             _run(
-                call, skill, run_id=run_id, started_at=now, finished_at=now,
-                state="completed", status=example.status, outcome="not_sent",
+                call,
+                skill,
+                run_id=run_id,
+                started_at=now,
+                finished_at=now,
+                state="completed",
+                status=example.status,
+                outcome="not_sent",
             )
         )
         data = b"null" if example.data is None else orjson.dumps(example.data)
         return Result(status=example.status, data=data, meta={"run_id": run_id, "sandbox": True})
 
     def _run(
-        self, plan: Plan, *, state: str, status: int | None = None, error: str | None = None,
+        self,
+        plan: Plan,
+        *,
+        state: str,
+        status: int | None = None,
+        error: str | None = None,
         outcome: Outcome | None = None,
     ) -> Run:
         return _run(
@@ -248,7 +262,9 @@ def _with_defaults(skill: Skill, params: Mapping[str, Any], held: Held | None) -
         if value:
             filled[param.name] = value
         elif param.required:
-            message = f"The param {param.name!r} is missing, and the connection has no {param.default_from!r} to fill it."
+            message = (
+                f"The param {param.name!r} is missing, and the connection has no {param.default_from!r} to fill it."
+            )
             raise bad_params(skill, [Problem(path=param.name, keyword="required", message=message)])
     return filled
 

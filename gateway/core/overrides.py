@@ -18,7 +18,9 @@ def chosen(catalog: Catalog, installation: Installation) -> Catalog:
     for slug in (*(installation.integrations or ()), *installation.overrides):
         if catalog.get(slug) is None:
             near = nearest(slug, catalog.integrations)
-            raise BadSetting(f"skills.yaml: there is no integration {slug!r}" + (f"; did you mean {near!r}?" if near else ""))
+            raise BadSetting(
+                f"skills.yaml: there is no integration {slug!r}" + (f"; did you mean {near!r}?" if near else "")
+            )
     return Catalog(
         _with(integration, installation.overrides)
         for slug, integration in catalog.integrations.items()

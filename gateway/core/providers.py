@@ -60,15 +60,18 @@ class Providers:
         """Why nobody can connect the integration, ready to act on; None where somebody can."""
         if client is not None or any(not method.is_oauth for method in integration.auth):
             return None
+        return self.missing_client(integration)
+
+    def missing_client(self, integration: Integration) -> str:
+        """What to do where an OAuth method has no client: with the redirect URI to register."""
+        callback = f"{self._public_url}/oauth/callback/{integration.slug}"
         if self._tenancy == "separate":
-            uri = f"{self._public_url}/oauth/callback/{integration.slug}.ORG_ID"
             return (
-                f"No OAuth client. Register one at {integration.name} with the redirect URI {uri}, "
+                f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}.ORG_ID, "
                 f"then run: skillway orgs set-client ORG_ID {integration.slug}"
             )
-        uri = f"{self._public_url}/oauth/callback/{integration.slug}"
         return (
-            f"No OAuth client. Register one at {integration.name} with the redirect URI {uri}, "
+            f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}, "
             f"then put client_id and client_secret under integrations.{integration.slug} in skills.yaml."
         )
 

@@ -94,5 +94,3 @@ class Upstream(Protocol):
     async def stream(self, request: UpstreamRequest) -> UpstreamStream:
         """Sends it and returns as soon as the head is there. Raises `UpstreamFailed`."""
         ...
-
-

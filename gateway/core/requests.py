@@ -293,6 +293,4 @@ def file_content(param: Param, value: Any) -> tuple[str, str, bytes]:
 
 
 def _bad(path: str, keyword: str, message: str) -> Refusal:
-    return Refusal(
-        "bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]}
-    )
+    return Refusal("bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]})

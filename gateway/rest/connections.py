@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.core.access import check_scope
 from gateway.core.call import DEFAULT_USER
-from gateway.core.connecting import Wish
+from gateway.core.wishes import Wish
 from gateway.web.answers import json_answer, tagged
 from gateway.web.auth import principal
 from gateway.web.bodies import bad_field, json_object, query, text_field, whole_number

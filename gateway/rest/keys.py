@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.core.times import iso
 from gateway.web.answers import json_answer
 from gateway.web.auth import principal
 from gateway.web.bodies import query
@@ -22,8 +23,8 @@ async def verify(request: web.Request) -> web.Response:
                 "key_prefix": key.prefix,
                 "mode": key.mode,
                 "scopes": list(key.grant.scopes),
-                "expires_at": key.expires_at,
-                "created_at": key.created_at,
+                "expires_at": iso(key.expires_at),
+                "created_at": iso(key.created_at),
             },
         }
     )

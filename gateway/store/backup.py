@@ -41,7 +41,8 @@ async def backup(database: Database, file: Path, *, with_key: Secret | None = No
     """
     if file.exists():
         raise NotUsable(f"{file} exists already; a backup never replaces a file.")
-    with _workplace(file.parent) as folder:
+    # Not beside the target: that may be a network file system, which a running SQLite does not bear.
+    with _workplace(database.path.parent if isinstance(database, SqliteDatabase) else None) as folder:
         copy = folder / "backup.db"
         if isinstance(database, SqliteDatabase):
             await database.copy_into(copy)
@@ -53,11 +54,7 @@ async def backup(database: Database, file: Path, *, with_key: Secret | None = No
             finally:
                 await target.close()
         await asyncio.to_thread(_seal_off, copy, with_key)
-        try:
-            # Never over a file that came into being meanwhile.
-            os.link(copy, file)
-        except FileExistsError:
-            raise NotUsable(f"{file} exists already; a backup never replaces a file.") from None
+        await asyncio.to_thread(_deliver, copy, file)
 
 
 async def restore(file: Path, target: Database, *, fingerprint: str | None, force: bool = False) -> Mapping[str, int]:
@@ -165,8 +162,26 @@ def _seal_off(copy: Path, with_key: Secret | None) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
         if with_key is not None:
             connection.execute("INSERT INTO installation (name, value) VALUES (?, ?)", (_KEY, with_key.reveal()))
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
+
+
+def _deliver(copy: Path, file: Path) -> None:
+    """Puts a whole file there, or none: under another name first, and never over one that came meanwhile."""
+    beside = file.with_name(f".{file.name}.{os.urandom(4).hex()}")
+    try:
+        with copy.open("rb") as source, open(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+            sink.flush()
+            os.fsync(sink.fileno())
+        try:
+            os.link(beside, file)
+        except FileExistsError:
+            raise NotUsable(f"{file} exists already; a backup never replaces a file.") from None
+        except OSError:  # a file system without links
+            os.rename(beside, file)
+    except OSError as error:
+        raise NotUsable(f"The backup {file} cannot be written: {error.strerror}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -28,8 +28,14 @@ class AlreadyThere(Exception):
     """A row with the same unique value exists."""
 
 
-class NotStorable(ValueError):
-    """A value that the schema refuses: a NUL in a text, a reference to nothing, a wrong type."""
+class NotStorable(Refusal, ValueError):
+    """A value that the schema refuses: a NUL in a text, a reference to nothing, a wrong type.
+
+    It came with a request, so it is told as a bad one; the driver's error is the cause.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("bad_request", "A value holds what cannot be stored, such as a NUL character.")
 
 
 class NotUsable(Exception):
@@ -149,4 +155,4 @@ def refuse_nul(values: Iterable[Value]) -> None:
     """PostgreSQL has no NUL in a text; SQLite must not take what could never be moved there."""
     for value in values:
         if isinstance(value, str) and "\0" in value:
-            raise NotStorable("A text holds a NUL character.")
+            raise NotStorable

@@ -90,7 +90,8 @@ class SqlFlows:
         return None if row is None else _flow(row)
 
     async def by_link(self, connection: str) -> Flow | None:
-        row = await self._database.fetch_one("SELECT * FROM flows WHERE connection = :connection", connection=connection)
+        sql = "SELECT * FROM flows WHERE connection = :connection"
+        row = await self._database.fetch_one(sql, connection=connection)
         return None if row is None else _flow(row)
 
     async def start(self, org: str, connection: str, *, state: bytes, secrets: FlowSecrets, expires_at: float) -> bool:

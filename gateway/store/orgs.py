@@ -11,6 +11,10 @@ from gateway.core.keys import Org
 from gateway.store.database import Database, Row
 from gateway.store.times import to_ms, to_seconds
 
+_INSERT = """
+    INSERT INTO orgs (id, name, plan, redirect_urls, created_at) VALUES (:id, :name, :plan, '[]', :created_at)
+"""
+
 
 class SqlOrgs:
     """Orgs in the database."""
@@ -21,13 +25,7 @@ class SqlOrgs:
 
     async def create(self, name: str, *, plan: str | None = None) -> Org:
         org = Org(id=new_id("org"), name=name, plan=plan, created_at=self._clock())
-        await self._database.execute(
-            "INSERT INTO orgs (id, name, plan, redirect_urls, created_at) VALUES (:id, :name, :plan, '[]', :created_at)",
-            id=org.id,
-            name=name,
-            plan=plan,
-            created_at=to_ms(org.created_at),
-        )
+        await self._database.execute(_INSERT, id=org.id, name=name, plan=plan, created_at=to_ms(org.created_at))
         return org
 
     async def find(self, org: str) -> Org | None:

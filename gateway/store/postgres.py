@@ -68,7 +68,7 @@ class PostgresDatabase:
                 pool.terminate()
             if isinstance(error, ValueError):
                 # The driver's message may hold the URL and so the password.
-                raise NotUsable("The PostgreSQL URL cannot be read: postgresql://user:password@host:port/name.") from None
+                raise NotUsable("The URL is not of the form postgresql://user:password@host:port/name.") from None
             raise
         return database
 
@@ -201,12 +201,12 @@ def _translated() -> Iterator[None]:
         # The detail names the value.
         raise AlreadyThere(str(error.constraint_name)) from error
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
-        raise NotStorable(str(error)) from error
+        raise NotStorable from error
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # the driver could not encode a value; nothing was sent
-            raise NotStorable(str(error)) from error
+            raise NotStorable from error
         raise StorageUnavailable from error
     except UnicodeEncodeError as error:
-        raise NotStorable(str(error)) from error
+        raise NotStorable from error
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         raise StorageUnavailable from error

@@ -212,7 +212,7 @@ class RunWriter:
         try:
             runs = [run for run, _ in begun if run is not None]
             await self._write_rows([*runs, *part.values()], uses, waiters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told and nothing forgotten
+        except Exception as error:  # whatever it is, who waits must be told
             # What was recorded meanwhile is newer than what could not be written.
             self._queued = {**part, **self._queued}
             if self._uses is not None and uses is not None:

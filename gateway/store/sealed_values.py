@@ -48,7 +48,8 @@ class SqlSealedValues:
             while rows := await self._database.fetch(sql, org=org, row=row, size=size):
                 org, row = rows[-1]["org"], rows[-1]["row_name"]
                 yield [
-                    SealedValue(org=r["org"], table=table, row=r["row_name"], column=column, blob=r["blob"]) for r in rows
+                    SealedValue(org=found["org"], table=table, row=found["row_name"], column=column, blob=found["blob"])
+                    for found in rows
                 ]
 
     async def swap(self, value: SealedValue, blob: bytes) -> bool:

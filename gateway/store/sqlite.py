@@ -34,8 +34,8 @@ T = TypeVar("T")
 BUSY_SECONDS = 5.0
 #: File systems of other machines: their locks and shared memory do not hold what WAL needs.
 _NETWORK = frozenset(
-    ["9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"]
-    + ["nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs"]
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"}
+    | {"nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs"}
 )
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.bindfs", "fuseblk"})
 _PRAGMAS = (
@@ -252,7 +252,7 @@ class _Thread:
         try:
             with _translated():
                 connection = connect()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the connection is awaited
+        except BaseException as error:
             opening.fail(error)
             return
         opening.succeed(None)
@@ -260,7 +260,7 @@ class _Thread:
             try:
                 with _translated():
                     result = job.work(connection)
-            except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            except BaseException as error:
                 if _errorname(error.__cause__) in _FSYNC:
                     self.broken = True
                 job.fail(error)
@@ -425,9 +425,9 @@ def _translated() -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         if _errorname(error) in _UNIQUE:
             raise AlreadyThere(str(error)) from error
-        raise NotStorable(str(error)) from error
+        raise NotStorable from error
     except (sqlite3.DataError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError) as error:
-        raise NotStorable(str(error)) from error
+        raise NotStorable from error
     except sqlite3.Error as error:
         raise StorageUnavailable from error
 

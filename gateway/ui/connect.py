@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.core.connecting import Away, Page
+from gateway.core.consent import Away, Page
 from gateway.core.errors import Refusal
 from gateway.ui.pages import page
 from gateway.web.bodies import read
@@ -20,7 +20,7 @@ _FORM_LIMIT = 64 * 1024
 
 
 async def show(request: web.Request) -> web.Response:
-    found = await services(request).connecting.page(request.match_info["id"])
+    found = await services(request).consent.page(request.match_info["id"])
     return _shown(found)
 
 
@@ -28,14 +28,14 @@ async def click(request: web.Request) -> web.Response:
     form = await _form(request)
     connection = request.match_info["id"]
     try:
-        return _away(request, await services(request).connecting.click(connection, form, _browser(request)))
+        return _away(request, await services(request).consent.click(connection, form, _browser(request)))
     except Refusal as refusal:
-        return _refused(refusal, await services(request).connecting.page(connection))
+        return _refused(refusal, await services(request).consent.page(connection))
 
 
 async def show_link(request: web.Request) -> web.Response:
     try:
-        return _shown(await services(request).connecting.link_page(request.query.get("t", "")))
+        return _shown(await services(request).consent.link_page(request.query.get("t", "")))
     except Refusal as refusal:
         return _refused(refusal, None)
 
@@ -44,15 +44,15 @@ async def click_link(request: web.Request) -> web.Response:
     form = await _form(request)
     token = request.query.get("t", "")
     try:
-        return _away(request, await services(request).connecting.link_click(token, form, _browser(request)))
+        return _away(request, await services(request).consent.link_click(token, form, _browser(request)))
     except Refusal as refusal:
-        shown = await services(request).connecting.link_page(token) if refusal.code == "bad_request" else None
+        shown = await services(request).consent.link_page(token) if refusal.code == "bad_request" else None
         return _refused(refusal, shown)
 
 
 async def callback(request: web.Request) -> web.Response:
     try:
-        away = await services(request).connecting.callback(
+        away = await services(request).consent.callback(
             request.match_info["context"], request.rel_url.query.items(), _browser(request)
         )
     except Refusal as refusal:
@@ -63,13 +63,24 @@ async def callback(request: web.Request) -> web.Response:
 def _shown(found: Page | None, *, told: str | None = None, status: int = 200) -> web.Response:
     if found is None:
         return page(
-            "result.html", status=404, title="This link does not work", tone="bad", account=None,
-            message="It was mistyped, is too old, or was replaced by a newer one.", next="Ask for a new link.",
+            "result.html",
+            status=404,
+            title="This link does not work",
+            tone="bad",
+            account=None,
+            message="It was mistyped, is too old, or was replaced by a newer one.",
+            next="Ask for a new link.",
         )
     if found.state == "open":
         return page(
-            "connect.html", status=status, org_name=found.org_name, integration=found.integration,
-            method=found.method, scopes=found.scopes, inputs=found.inputs, told=told,
+            "connect.html",
+            status=status,
+            org_name=found.org_name,
+            integration=found.integration,
+            method=found.method,
+            scopes=found.scopes,
+            inputs=found.inputs,
+            told=told,
         )
     title, tone, after = {
         "connected": (f"{found.integration.name} is connected", "good", "You can close this page."),
@@ -77,8 +88,13 @@ def _shown(found: Page | None, *, told: str | None = None, status: int = 200) ->
         "over": ("This link is over", "bad", "Ask for a new link to try again."),
     }[found.state]
     return page(
-        "result.html", status=200 if found.state == "connected" else 400, title=title, tone=tone,
-        account=found.account, message=found.message, next=after,
+        "result.html",
+        status=200 if found.state == "connected" else 400,
+        title=title,
+        tone=tone,
+        account=found.account,
+        message=found.message,
+        next=after,
     )
 
 
@@ -87,8 +103,13 @@ def _refused(refusal: Refusal, found: Page | None) -> web.Response:
     if found is not None and found.state == "open" and refusal.code == "bad_request":
         return _shown(found, told=refusal.message, status=400)
     return page(
-        "result.html", status=refusal.status, title="Not connected", tone="bad", account=None,
-        message=refusal.message, next="Ask for a new link to try again.",
+        "result.html",
+        status=refusal.status,
+        title="Not connected",
+        tone="bad",
+        account=None,
+        message=refusal.message,
+        next="Ask for a new link to try again.",
     )
 
 
@@ -99,8 +120,13 @@ def _away(request: web.Request, away: Away) -> web.Response:
     )
     if away.browser:
         response.set_cookie(
-            _cookie_name(request), away.browser, max_age=_COOKIE_AGE, path="/", httponly=True,
-            secure=_is_https(request), samesite="Lax",
+            _cookie_name(request),
+            away.browser,
+            max_age=_COOKIE_AGE,
+            path="/",
+            httponly=True,
+            secure=_is_https(request),
+            samesite="Lax",
         )
     return response
 

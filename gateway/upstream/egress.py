@@ -109,14 +109,20 @@ class Policy:
     is_ours: Callable[[Address], bool] = is_of_this_machine
 
     @classmethod
-    def of(cls, allowed: Iterable[str] = (), own: Iterable[tuple[str, int]] = ()) -> Policy:
+    def of(
+        cls,
+        allowed: Iterable[str] = (),
+        own: Iterable[tuple[str, int]] = (),
+        own_names: Iterable[tuple[str, int]] = (),
+    ) -> Policy:
         """From `ALLOWED_PRIVATE_NETWORKS` and the (host, port) of our own listeners, database and Valkey.
 
-        Raises ValueError for a text that is no CIDR. Names are looked up now; one that has no address is
-        still refused by name.
+        Names in `own` are looked up now and refused by address and by name. Those in `own_names` are refused by name
+        alone: behind a load balancer our public name shares its address with others. Raises ValueError for a text
+        that is no CIDR.
         """
         addresses: set[tuple[Address | None, int]] = set()
-        names: set[tuple[str, int]] = set()
+        names = {(host.lower(), port) for host, port in own_names}
         for host, port in own:
             host = host.strip("[]").lower()
             try:

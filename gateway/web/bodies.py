@@ -83,9 +83,7 @@ def text_field(value: Any, name: str, *, most: int = 128) -> str:
 
 
 def bad_field(path: str, keyword: str, message: str) -> Refusal:
-    return Refusal(
-        "bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]}
-    )
+    return Refusal("bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]})
 
 
 def unknown_field(name: str, known: Mapping[str, Any] | tuple[str, ...], *, what: str = "field") -> Refusal:

@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.core.access import Access
 from gateway.core.catalogs import Catalogs
 from gateway.core.connecting import Connecting
+from gateway.core.consent import Consent
 from gateway.core.discovery import Discovery
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
@@ -27,6 +28,7 @@ class Services:
     gateway: Gateway
     discovery: Discovery
     connecting: Connecting
+    consent: Consent
     health: Health
 
 

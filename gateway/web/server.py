@@ -27,7 +27,9 @@ class Listener(web.AppRunner):
     """An application runner whose connections have deadlines."""
 
     def __init__(self, app: web.Application, *, drain: float) -> None:
-        super().__init__(app, handle_signals=False, access_log=None, shutdown_timeout=drain, keepalive_timeout=IDLE_DEADLINE)
+        super().__init__(
+            app, handle_signals=False, access_log=None, shutdown_timeout=drain, keepalive_timeout=IDLE_DEADLINE
+        )
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

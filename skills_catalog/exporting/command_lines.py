@@ -32,8 +32,7 @@ def cli_example(skill: Skill, example: Example) -> str:
 
 def _flag(name: str, value: Json, schema: Json, skill: Skill) -> list[str] | None:
     """The words that say one param, or None where only JSON can."""
-    param = skill.params.get(name)
-    if param is not None and param.location == "file":
+    if _is_file(schema, skill.input_schema):
         return [f"--{name}", _file_name(name, value)]
     types, listed = _types(schema, skill.input_schema)
     if value is True and types - {"null"} == {"boolean"}:
@@ -68,6 +67,16 @@ def _list(items: Sequence[Json]) -> str:
     if items and all(isinstance(item, str) and _PLAIN_ITEM.fullmatch(item) for item in items):
         return ",".join(items)
     return _compact(items)
+
+
+def _is_file(schema: Json, root: Mapping[str, Json]) -> bool:
+    """Whether the command line takes the path of a file for it, and puts the content in base64 itself."""
+    return any(
+        part.get("contentEncoding") == "base64"
+        or part.get("format") in ("binary", "byte")
+        or {"filename", "content"} <= set(part.get("properties", ()))
+        for part in _parts(schema, root)
+    )
 
 
 def _file_name(name: str, value: Json) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from skills_catalog.loader import CatalogError, load_catalog, load_integration
 from skills_catalog.mistakes import Mistake
 from skills_catalog.model import Integration, Placement, Text, Variable
 from skills_catalog.names import RESERVED_SLUGS
-from tests.catalog.conftest import NOTES, broken, line_of
+from tests.catalog.notes import NOTES, broken, line_of
 
 
 def load(text: str) -> Integration:
@@ -50,10 +51,16 @@ def test_auth_methods_say_where_their_credential_goes() -> None:
 
 
 def test_an_api_key_without_a_name_of_its_own_goes_under_the_name_of_the_method() -> None:
-    notes = load(broken("name: key\n    type: api_key\n    title: API key\n    in: header\n    as: X-API-Key",
-                        "{name: apiKey, type: api_key, in: body}").replace("    pattern: ^nk_\n", "")
-                 .replace("  - {name: apiKey", "  - {name: apiKey").replace("auth: [key]", "auth: [apiKey]")
-                 .replace("request: GET /", "effect: read\n    request: POST /"))
+    notes = load(
+        broken(
+            "name: key\n    type: api_key\n    title: API key\n    in: header\n    as: X-API-Key",
+            "{name: apiKey, type: api_key, in: body}",
+        )
+        .replace("    pattern: ^nk_\n", "")
+        .replace("  - {name: apiKey", "  - {name: apiKey")
+        .replace("auth: [key]", "auth: [apiKey]")
+        .replace("request: GET /", "effect: read\n    request: POST /")
+    )
 
     assert notes.auth[0].placement == Placement(location="body", name="apiKey")
 
@@ -161,7 +168,11 @@ def test_the_path_is_taken_apart_once() -> None:
         "      id: {type: integer, required: true}\n      more: {type: string}\n    examples:\n      - params: {id: 9}\n        response: {status: 200",
     )
 
-    template = load(text.replace("poll: {action: get_note, id", "poll: {action: get_note, param: id, id")).skills["get_note"].request
+    template = (
+        load(text.replace("poll: {action: get_note, id", "poll: {action: get_note, param: id, id"))
+        .skills["get_note"]
+        .request
+    )
 
     assert template.method == "GET"
     assert template.segments == (
@@ -172,8 +183,10 @@ def test_the_path_is_taken_apart_once() -> None:
 
 
 def test_a_path_variable_may_be_filled_by_a_param_of_another_name() -> None:
-    text = broken("      id: {type: integer, description: Its id., required: true}\n      file",
-                  "      note: {type: integer, as: id, description: Its id.}\n      id: {type: string, in: form}\n      file")
+    text = broken(
+        "      id: {type: integer, description: Its id., required: true}\n      file",
+        "      note: {type: integer, as: id, description: Its id.}\n      id: {type: string, in: form}\n      file",
+    )
 
     skill = load(text.replace("params: {id: 9, file", "params: {note: 9, file")).skills["attach_file"]
 
@@ -216,11 +229,17 @@ def test_a_full_input_schema_may_stand_instead_of_the_shorthand() -> None:
 
 
 def test_the_whole_body_may_be_one_param() -> None:
-    text = broken("      title: {type: string, maxLength: 200, description: Its title., required: true}\n"
-                  "      author: {type: string, as: meta.author, description: Who wrote it.}\n",
-                  "      note: {type: object, in: body, whole: true, required: [a]}\n")
+    text = broken(
+        "      title: {type: string, maxLength: 200, description: Its title., required: true}\n"
+        "      author: {type: string, as: meta.author, description: Who wrote it.}\n",
+        "      note: {type: object, in: body, whole: true, required: [a]}\n",
+    )
 
-    param = load(text.replace("{folder: home, title: Milk}", "{folder: home, note: {a: 1}}")).skills["create_note"].params["note"]
+    param = (
+        load(text.replace("{folder: home, title: Milk}", "{folder: home, note: {a: 1}}"))
+        .skills["create_note"]
+        .params["note"]
+    )
 
     assert (param.whole, param.location, param.wire) == (True, "body", ())
     assert (param.required, param.schema["required"]) == (False, ["a"])
@@ -237,7 +256,13 @@ def test_the_digest_changes_with_what_is_said_and_not_with_how() -> None:
 BROKEN = [
     # the shape
     ("slug: notes\n", "", None, "", "`slug` is missing"),
-    ("description: Keeps the notes of a team.\n", "descripton: x\n", "descripton", "descripton", "Did you mean description?"),
+    (
+        "description: Keeps the notes of a team.\n",
+        "descripton: x\n",
+        "descripton",
+        "descripton",
+        "Did you mean description?",
+    ),
     ("name: Notes", "name: 12", "name: 12", "name", "Must be a string, not a number. Put it in quotes"),
     ("version: 1.2.0", "version: 1.2", "version: 1.2", "version", "Must be a string, not a number. Put it in quotes"),
     ("version: 1.2.0", "version: v1", "version: v1", "version", "Must be a semantic version"),
@@ -246,27 +271,71 @@ BROKEN = [
     ("slug: notes", f"slug: {'n' * 65}", "slug: n", "slug", "at most 64"),
     ("  get_me:\n", "  getMe:\n", "  getMe:", "actions.getMe", "The name must be lower-case letters"),
     ("      order: {", "      1order: {", "1order", "actions.list_notes.params.1order", "The name must be letters"),
-    ("    in: header\n    as", "    in: heder\n    as", "heder", "auth.0.in", "Must be one of header, query, body, cookie"),
+    (
+        "    in: header\n    as",
+        "    in: heder\n    as",
+        "heder",
+        "auth.0.in",
+        "Must be one of header, query, body, cookie",
+    ),
     ("type: api_key", "type: apikey", "type: apikey", "auth.0.type", "Must be one of oauth2"),
     ("    in: header\n    as: X-API-Key\n", "", "  - name: key", "auth.0", "`in` is missing"),
-    ("    authorization_url: https://notes.example/oauth/authorize\n", "", "  - name: oauth", "auth.1",
-     "`authorization_url` is missing"),
-    ("{type: string, maxLength: 200,", "{type: string, maxlength: 200,", "maxlength", "actions.create_note.params.title.maxlength",
-     "Did you mean maxLength?"),
-    ("{type: string, maxLength: 200,", "{type: strng, maxLength: 200,", "strng", "actions.create_note.params.title.type",
-     "must be"),
-    ("timeout: 1m", "timeout: 1 minute", "timeout: 1 minute", "actions.create_note.timeout", "Must be seconds, or a duration"),
+    (
+        "    authorization_url: https://notes.example/oauth/authorize\n",
+        "",
+        "  - name: oauth",
+        "auth.1",
+        "`authorization_url` is missing",
+    ),
+    (
+        "{type: string, maxLength: 200,",
+        "{type: string, maxlength: 200,",
+        "maxlength",
+        "actions.create_note.params.title.maxlength",
+        "Did you mean maxLength?",
+    ),
+    (
+        "{type: string, maxLength: 200,",
+        "{type: strng, maxLength: 200,",
+        "strng",
+        "actions.create_note.params.title.type",
+        "must be",
+    ),
+    (
+        "timeout: 1m",
+        "timeout: 1 minute",
+        "timeout: 1 minute",
+        "actions.create_note.timeout",
+        "Must be seconds, or a duration",
+    ),
     ("request: GET /me", "request: GET me", "request: GET me", "actions.get_me.request", "Must be a method and a path"),
-    ("      - response: {status: 200, data: {user: {id: 7, email: ada@notes.example}}}\n", "      []\n", None,
-     "actions.get_me.examples", "Must have at least 1 item"),
+    (
+        "      - response: {status: 200, data: {user: {id: 7, email: ada@notes.example}}}\n",
+        "      []\n",
+        None,
+        "actions.get_me.examples",
+        "Must have at least 1 item",
+    ),
     ("{status: 409, fix", "{fix", "{fix", "actions.create_note.errors.0", "Must have `status` or `code`"),
-    ("effect: create\n    scopes", "effect: make\n    scopes", "effect: make", "actions.create_note.effect", "Must be one of read"),
+    (
+        "effect: create\n    scopes",
+        "effect: make\n    scopes",
+        "effect: make",
+        "actions.create_note.effect",
+        "Must be one of read",
+    ),
     ("whoami: {action: get_me,", "whoami: {", "whoami", "whoami", "`action` is missing"),
     ("explode: false", "explode: no", "explode: no", "actions.list_notes.params.tags.explode", "Must be true or false"),
     # names
     ("slug: notes", "slug: skills", "slug: skills", "slug", "reserved"),
     ("  get_note:\n", "  request:\n", "  request:\n", "actions.request", "reserved action name"),
-    ("  - name: oauth\n", "  - name: key\n", "- name: key\n    type: oauth2", "auth.1.name", "another auth method named key"),
+    (
+        "  - name: oauth\n",
+        "  - name: key\n",
+        "- name: key\n    type: oauth2",
+        "auth.1.name",
+        "another auth method named key",
+    ),
     # requests
     ("request: GET /me", "request: TRACE /me", "TRACE", "actions.get_me.request", "not a method that can be used: GET"),
     ("request: GET /me", "request: get /me", "request: get", "actions.get_me.request", "write GET"),
@@ -280,71 +349,227 @@ BROKEN = [
     ("request: GET /me", "request: GET /mé", "mé", "actions.get_me.request", "percent-encoded"),
     ("request: GET /me", "request: GET /{me", "/{me", "actions.get_me.request", "cannot stand in the path"),
     ("request: GET /me", "request: GET /{who}", "{who}", "actions.get_me.request", "No param fills {who}"),
-    ("/folders/{folder}/notes\n    params", "/folders/{foldr}/notes\n    params", "{foldr}", "actions.list_notes.request",
-     "No param fills {foldr}. Did you mean folder?"),
+    (
+        "/folders/{folder}/notes\n    params",
+        "/folders/{foldr}/notes\n    params",
+        "{foldr}",
+        "actions.list_notes.request",
+        "No param fills {foldr}. Did you mean folder?",
+    ),
     ("GET /notes/{id}", "GET /notes/{id}/{id}", "{id}/{id}", "actions.get_note.request", "stands in the path twice"),
-    ("format: {const: full}", "format: {const: full, in: path}", "format: {const", "actions.list_notes.params.format",
-     "The path has no {format} for it"),
+    (
+        "format: {const: full}",
+        "format: {const: full, in: path}",
+        "format: {const",
+        "actions.list_notes.params.format",
+        "The path has no {format} for it",
+    ),
     # effects
     ("effect: create\n    scopes", "scopes", "  create_note:", "actions.create_note", "`effect` is missing"),
-    ("request: GET /me", "effect: delete\n    request: GET /me", "effect: delete", "actions.get_me.effect", "contradicts itself"),
-    ("request: GET /me", "effect: create\n    request: HEAD /me", "effect: create\n    request: HEAD", "actions.get_me.effect",
-     "contradicts itself"),
-    ("request: GET /me", "effect: read\n    request: DELETE /me", "effect: read", "actions.get_me.effect", "contradicts itself"),
+    (
+        "request: GET /me",
+        "effect: delete\n    request: GET /me",
+        "effect: delete",
+        "actions.get_me.effect",
+        "contradicts itself",
+    ),
+    (
+        "request: GET /me",
+        "effect: create\n    request: HEAD /me",
+        "effect: create\n    request: HEAD",
+        "actions.get_me.effect",
+        "contradicts itself",
+    ),
+    (
+        "request: GET /me",
+        "effect: read\n    request: DELETE /me",
+        "effect: read",
+        "actions.get_me.effect",
+        "contradicts itself",
+    ),
     # where params go
     ("order: {type", "order: {in: body, type", "order: {in", "actions.list_notes.params.order", "A GET has no body"),
     ("order: {type", "order: {in: file, type", "order: {in", "actions.list_notes.params.order", "A GET has no body"),
-    ("file: {in: file,", "file: {in: file, whole: true,", "file: {in", "actions.attach_file.params.file", "Only a param `in: body`"),
-    ("caption: {type", "caption: {in: body, type", "caption: {in", "actions.attach_file.params.caption", "either JSON or a form"),
-    ("author: {type: string, as: meta.author", "author: {type: string, as: title", "author:", "actions.create_note.params.author",
-     "same place as title"),
-    ("author: {type: string, as: meta.author", "author: {type: string, as: title.x", "author:", "actions.create_note.params.author",
-     "same place as title"),
-    ("tags: {type: array", "tags: {as: order, type: array", "order: {type", "actions.list_notes.params.order",
-     "same place as tags"),
-    ("author: {type: string, as: meta.author", "author: {type: string, in: header, as: accept-language", "language: {type",
-     "actions.create_note.params.language", "same place as author"),
-    ("author: {type: string, as: meta.author", "author: {in: body, whole: true", "title: {type",
-     "actions.create_note.params.title", "author is the whole body"),
-    ("folder: {type: string, description: Name of the folder., required: true}\n      tags",
-     "folder: {type: string, required: false}\n      tags", "folder: {type: string, required: false",
-     "actions.list_notes.params.folder.required", "always required"),
-    ("format: {const: full}", "format: {const: [a]}", "format: {const", "actions.list_notes.params.format.const",
-     "A constant in the query is a string"),
-    ("author: {type: string, as: meta.author", "author: {type: string, as: a..b", "author:", "actions.create_note.params.author",
-     "empty or holds control characters"),
+    (
+        "file: {in: file,",
+        "file: {in: file, whole: true,",
+        "file: {in",
+        "actions.attach_file.params.file",
+        "Only a param `in: body`",
+    ),
+    (
+        "caption: {type",
+        "caption: {in: body, type",
+        "caption: {in",
+        "actions.attach_file.params.caption",
+        "either JSON or a form",
+    ),
+    (
+        "author: {type: string, as: meta.author",
+        "author: {type: string, as: title",
+        "author:",
+        "actions.create_note.params.author",
+        "same place as title",
+    ),
+    (
+        "author: {type: string, as: meta.author",
+        "author: {type: string, as: title.x",
+        "author:",
+        "actions.create_note.params.author",
+        "same place as title",
+    ),
+    (
+        "tags: {type: array",
+        "tags: {as: order, type: array",
+        "order: {type",
+        "actions.list_notes.params.order",
+        "same place as tags",
+    ),
+    (
+        "author: {type: string, as: meta.author",
+        "author: {type: string, in: header, as: accept-language",
+        "language: {type",
+        "actions.create_note.params.language",
+        "same place as author",
+    ),
+    (
+        "author: {type: string, as: meta.author",
+        "author: {in: body, whole: true",
+        "title: {type",
+        "actions.create_note.params.title",
+        "author is the whole body",
+    ),
+    (
+        "folder: {type: string, description: Name of the folder., required: true}\n      tags",
+        "folder: {type: string, required: false}\n      tags",
+        "folder: {type: string, required: false",
+        "actions.list_notes.params.folder.required",
+        "always required",
+    ),
+    (
+        "format: {const: full}",
+        "format: {const: [a]}",
+        "format: {const",
+        "actions.list_notes.params.format.const",
+        "A constant in the query is a string",
+    ),
+    (
+        "author: {type: string, as: meta.author",
+        "author: {type: string, as: a..b",
+        "author:",
+        "actions.create_note.params.author",
+        "empty or holds control characters",
+    ),
     # headers
-    ("as: Accept-Language", "as: Accept Language", "as: Accept", "actions.create_note.params.language", "cannot be the name of a header"),
-    ("as: Accept-Language", "as: 'X:Y'", "as: 'X:Y'", "actions.create_note.params.language", "cannot be the name of a header"),
-    ("as: Accept-Language", "as: accept", "as: accept", "actions.create_note.params.language", "is set by `headers` already"),
-    ("headers: {Accept: application/json,", "headers: {Accept: application/json, accept: a,", "headers:", "headers.accept", "set twice"),
+    (
+        "as: Accept-Language",
+        "as: Accept Language",
+        "as: Accept",
+        "actions.create_note.params.language",
+        "cannot be the name of a header",
+    ),
+    (
+        "as: Accept-Language",
+        "as: 'X:Y'",
+        "as: 'X:Y'",
+        "actions.create_note.params.language",
+        "cannot be the name of a header",
+    ),
+    (
+        "as: Accept-Language",
+        "as: accept",
+        "as: accept",
+        "actions.create_note.params.language",
+        "is set by `headers` already",
+    ),
+    (
+        "headers: {Accept: application/json,",
+        "headers: {Accept: application/json, accept: a,",
+        "headers:",
+        "headers.accept",
+        "set twice",
+    ),
     ("headers: {Accept: application/json,", "headers: {X Y: a,", "headers:", "headers.X Y", "must be a header name"),
-    ("headers: {Accept: application/json,", 'headers: {Accept: "a\\r\\nX: 1",', "headers:", "headers.Accept", "visible ASCII"),
+    (
+        "headers: {Accept: application/json,",
+        'headers: {Accept: "a\\r\\nX: 1",',
+        "headers:",
+        "headers.Accept",
+        "visible ASCII",
+    ),
     ("headers: {Accept: application/json,", 'headers: {Accept: "嘍嘊",', "headers:", "headers.Accept", "visible ASCII"),
-    ("headers: {Accept: application/json,", "headers: {X-API-KEY: a,", "headers:", "headers.X-API-KEY", "credential of key goes"),
+    (
+        "headers: {Accept: application/json,",
+        "headers: {X-API-KEY: a,",
+        "headers:",
+        "headers.X-API-KEY",
+        "credential of key goes",
+    ),
     ('X-Team: "{team}"', 'X-Team: "{tem}"', "X-Team", "headers.X-Team", "no connection field tem. Did you mean team?"),
-    ("format: {const: full}", 'format: {const: "a\\nb", in: header, as: X-Format}', "format:",
-     "actions.list_notes.params.format.const", "visible ASCII"),
+    (
+        "format: {const: full}",
+        'format: {const: "a\\nb", in: header, as: X-Format}',
+        "format:",
+        "actions.list_notes.params.format.const",
+        "visible ASCII",
+    ),
     # credentials
-    ("as: Accept-Language", "as: x-api-key", "as: x-api-key", "actions.create_note.params.language", "credential of key goes"),
-    ("    in: header\n    as: X-API-Key", "    in: query\n    as: order", "order: {type", "actions.list_notes.params.order",
-     "credential of key goes"),
-    ("    in: header\n    as: X-API-Key", "    in: query\n    as: format", "format: {const", "actions.list_notes.params.format",
-     "credential of key goes"),
-    ("    in: header\n    as: X-API-Key", "    in: body\n    as: meta", "request: GET /me", "actions.get_me.request",
-     "which a GET does not have"),
-    ("    in: header\n    as: X-API-Key", "    in: body\n    as: meta", "author: {type", "actions.create_note.params.author",
-     "credential of key goes"),
+    (
+        "as: Accept-Language",
+        "as: x-api-key",
+        "as: x-api-key",
+        "actions.create_note.params.language",
+        "credential of key goes",
+    ),
+    (
+        "    in: header\n    as: X-API-Key",
+        "    in: query\n    as: order",
+        "order: {type",
+        "actions.list_notes.params.order",
+        "credential of key goes",
+    ),
+    (
+        "    in: header\n    as: X-API-Key",
+        "    in: query\n    as: format",
+        "format: {const",
+        "actions.list_notes.params.format",
+        "credential of key goes",
+    ),
+    (
+        "    in: header\n    as: X-API-Key",
+        "    in: body\n    as: meta",
+        "request: GET /me",
+        "actions.get_me.request",
+        "which a GET does not have",
+    ),
+    (
+        "    in: header\n    as: X-API-Key",
+        "    in: body\n    as: meta",
+        "author: {type",
+        "actions.create_note.params.author",
+        "credential of key goes",
+    ),
     ("    as: X-API-Key", "    as: Host", "as: Host", "auth.0.as", "cannot go into the header Host"),
     ("    as: X-API-Key", "    as: Cookie", "as: Cookie", "auth.0.as", "cannot go into the header Cookie"),
     ("    as: X-API-Key", "    as: 'X Key'", "as: 'X Key'", "auth.0.as", "cannot be the name of a header"),
-    ("    as: X-API-Key", "    as: X-API-Key\n    token_url: https://a.example", "token_url: https://a.example", "auth.0.token_url",
-     "no meaning for the type api_key"),
+    (
+        "    as: X-API-Key",
+        "    as: X-API-Key\n    token_url: https://a.example",
+        "token_url: https://a.example",
+        "auth.0.token_url",
+        "no meaning for the type api_key",
+    ),
     ("    type: oauth2\n", "    type: oauth2\n    in: query\n", "in: query", "auth.1.in", "Needs `as:`"),
     ("pattern: ^nk_", "pattern: ^(?=nk)", "pattern: ^(?=nk)", "auth.0.pattern", "linear time"),
     ("{team: team.slug}", "{team: 'team.['}", "copy_from_token", "auth.1.copy_from_token.team", "Not a JMESPath"),
     ("{team: team.slug}", "{teem: team}", "copy_from_token", "auth.1.copy_from_token.teem", "Did you mean team?"),
-    ("    auth: [key]\n", "    auth: [kee]\n", "auth: [kee]", "actions.attach_file.auth.0", "no auth method kee. Did you mean key?"),
+    (
+        "    auth: [key]\n",
+        "    auth: [kee]\n",
+        "auth: [kee]",
+        "actions.attach_file.auth.0",
+        "no auth method kee. Did you mean key?",
+    ),
     # addresses
     ("https://{team}.notes.example/v1", "ftp://notes.example", "base_url", "base_url", "begins with https://"),
     ("https://{team}.notes.example/v1", "notes.example/v1", "base_url", "base_url", "begins with https://"),
@@ -358,58 +583,220 @@ BROKEN = [
     ("https://{team}.notes.example/v1", '"https://no\\ttes.example"', "base_url", "base_url", "cannot stand there"),
     ("https://{team}.notes.example/v1", "https://nötes.example", "base_url", "base_url", "punycode"),
     ("https://{team}.notes.example/v1", "https://{team}/v1", "base_url", "base_url", "a fixed domain must follow"),
-    ("https://{team}.notes.example/v1", "https://{folder}.notes.example/v1", "base_url", "base_url",
-     "needs `host: label` or `host: domain`"),
-    ("https://{team}.notes.example/v1", "https://{tema}.notes.example/v1", "base_url", "base_url", "Did you mean team?"),
+    (
+        "https://{team}.notes.example/v1",
+        "https://{folder}.notes.example/v1",
+        "base_url",
+        "base_url",
+        "needs `host: label` or `host: domain`",
+    ),
+    (
+        "https://{team}.notes.example/v1",
+        "https://{tema}.notes.example/v1",
+        "base_url",
+        "base_url",
+        "Did you mean team?",
+    ),
     ("{title: Team, host: label}", "{title: Team, host: domain}", "base_url", "base_url", "the host must end with it"),
-    ("{title: Team, host: label}", "{title: Team, host: label, default: a.b}", "  team:", "connection.team.default", "not a label"),
-    ("{title: Team, host: label}", "{title: Team, host: label, default: 'evil.com#'}", "  team:", "connection.team.default",
-     "not a label"),
-    ("{title: Team, host: label}", "{title: Team, host: label, schema: {maxLength: 2}, default: abc}", "  team:",
-     "connection.team.default", "must have at most 2 characters"),
-    ("https://{team}.notes.example/oauth/token", "https://{theme}.notes.example/oauth/token", "token_url", "auth.1.token_url",
-     "no connection field theme"),
-    ("docs_url: https://notes.example/docs", "docs_url: javascript:alert(1)", "docs_url", "docs_url", "begins with https://"),
+    (
+        "{title: Team, host: label}",
+        "{title: Team, host: label, default: a.b}",
+        "  team:",
+        "connection.team.default",
+        "not a label",
+    ),
+    (
+        "{title: Team, host: label}",
+        "{title: Team, host: label, default: 'evil.com#'}",
+        "  team:",
+        "connection.team.default",
+        "not a label",
+    ),
+    (
+        "{title: Team, host: label}",
+        "{title: Team, host: label, schema: {maxLength: 2}, default: abc}",
+        "  team:",
+        "connection.team.default",
+        "must have at most 2 characters",
+    ),
+    (
+        "{title: Team, host: label}",
+        "{title: Team, host: label, secret: true}",
+        "base_url",
+        "base_url",
+        "A secret field cannot stand here",
+    ),
+    (
+        "https://notes.example/oauth/authorize\n    token_url: https://{team}.notes.example/oauth/token\n",
+        "https://notes.example/oauth/{pin}\n    token_url: https://notes.example/{pin}\n",
+        "    authorization_url",
+        "auth.1.authorization_url",
+        "no connection field pin",
+    ),
+    (
+        "https://{team}.notes.example/oauth/token",
+        "https://{theme}.notes.example/oauth/token",
+        "token_url",
+        "auth.1.token_url",
+        "no connection field theme",
+    ),
+    (
+        "docs_url: https://notes.example/docs",
+        "docs_url: javascript:alert(1)",
+        "docs_url",
+        "docs_url",
+        "begins with https://",
+    ),
     # references
-    ("whoami: {action: get_me", "whoami: {action: get_mee", "whoami", "whoami.action", "no action get_mee. Did you mean get_me?"),
+    (
+        "whoami: {action: get_me",
+        "whoami: {action: get_mee",
+        "whoami",
+        "whoami.action",
+        "no action get_mee. Did you mean get_me?",
+    ),
     ("whoami: {action: get_me", "whoami: {action: get_note", "whoami", "whoami.action", "required params"),
     ("whoami: {action: get_me", "whoami: {action: create_note", "whoami", "whoami.action", "must only read"),
     ("account: user.email", "account: 'user['", "whoami", "whoami.account", "Not a JMESPath"),
-    ("poll: {action: get_note", "poll: {action: get_nots", "poll:", "actions.create_note.poll.action", "Did you mean get_note?"),
-    ("poll: {action: get_note,", "poll: {action: get_note, param: ids,", "poll:", "actions.create_note.poll.param",
-     "Did you mean id?"),
+    (
+        "poll: {action: get_note",
+        "poll: {action: get_nots",
+        "poll:",
+        "actions.create_note.poll.action",
+        "Did you mean get_note?",
+    ),
+    (
+        "poll: {action: get_note,",
+        "poll: {action: get_note, param: ids,",
+        "poll:",
+        "actions.create_note.poll.param",
+        "Did you mean id?",
+    ),
     ("poll: {action: get_note", "poll: {action: get_me", "poll:", "actions.create_note.poll", "`param` is missing"),
-    ("poll: {action: get_note", "poll: {action: attach_file, param: id", "poll:", "actions.create_note.poll.action", "only read"),
+    (
+        "poll: {action: get_note",
+        "poll: {action: attach_file, param: id",
+        "poll:",
+        "actions.create_note.poll.action",
+        "only read",
+    ),
     ("param: order}", "param: page}", "page: {type", "actions.list_notes.page.param", "no param page"),
     ("items: notes,", "items: 'notes[',", "page: {type", "actions.list_notes.page.items", "Not a JMESPath"),
-    ("actions: {create_note", "actions: {create_nota", "actions: {create_nota", "upstream_limits.actions.create_nota",
-     "Did you mean create_note?"),
-    ("default_for: folder", "default_for: foldre", "default_for", "connection.folder.default_for", "Did you mean folder?"),
-    ("default_for: folder", "default_for: folder, secret: true", "default_for", "connection.folder.default_for", "are recorded"),
+    (
+        "actions: {create_note",
+        "actions: {create_nota",
+        "actions: {create_nota",
+        "upstream_limits.actions.create_nota",
+        "Did you mean create_note?",
+    ),
+    (
+        "default_for: folder",
+        "default_for: foldre",
+        "default_for",
+        "connection.folder.default_for",
+        "Did you mean folder?",
+    ),
+    (
+        "default_for: folder",
+        "default_for: folder, secret: true",
+        "default_for",
+        "connection.folder.default_for",
+        "are recorded",
+    ),
     ("timeout: 1m", "timeout: 31m", "timeout", "actions.create_note.timeout", "at most 30m"),
     ("timeout: 1m", "cache: {ttl: 60s}", "cache", "actions.create_note.cache", "Only actions that read"),
-    ("timeout: 1m", "idempotency: {header: Host}", "idempotency", "actions.create_note.idempotency.header", "may not be set"),
-    ("timeout: 1m", "idempotency: {param: titel}", "idempotency", "actions.create_note.idempotency.param", "Did you mean title?"),
+    (
+        "timeout: 1m",
+        "idempotency: {header: Host}",
+        "idempotency",
+        "actions.create_note.idempotency.header",
+        "may not be set",
+    ),
+    (
+        "timeout: 1m",
+        "idempotency: {param: titel}",
+        "idempotency",
+        "actions.create_note.idempotency.param",
+        "Did you mean title?",
+    ),
     ("timeout: 1m", "brief: '[}'", "brief", "actions.create_note.brief", "Not a JMESPath"),
     # schemas
-    ('$ref: "#/$defs/tag"', '$ref: "#/$defs/tags"', "tags: {type", "actions.list_notes.params.tags.items.$ref", "Did you mean tag?"),
-    ('$ref: "#/$defs/tag"', '$ref: "http://127.0.0.1/x"', "tags: {type", "actions.list_notes.params.tags.items.$ref", "Only schemas of this file"),
-    ("tag: {type: string,", "tag: {type: string, anyOf: [{$ref: '#/$defs/tag'}],", "params:\n      folder", "actions.list_notes.params",
-     "comes back to itself"),
-    ("order: {type: string,", "order: {type: string, pattern: '(a)\\1',", "order:", "actions.list_notes.params.order.pattern", "linear time"),
-    ("tags: {type: array,", "tags: {type: array, uniqueItems: true,", "tags:", "actions.list_notes.params.tags.uniqueItems", "maxItems"),
-    ("tags: {type: array,", "tags: {type: array, uniqueItems: true, maxItems: 1001,", "tags:",
-     "actions.list_notes.params.tags.uniqueItems", "at most 1000"),
-    ("order: {type: string,", "order: {type: string, format: datetime,", "order:", "actions.list_notes.params.order.format",
-     "Did you mean date-time?"),
-    ("order: {type: string,", "order: {type: string, format: regex,", "order:", "actions.list_notes.params.order.format", "not a known format"),
-    ("default: newest", "default: newst", "order:", "actions.list_notes.params.order.default", "The default must be one of"),
-    ("order: {type: string,", "order: {type: string, minLength: 3, maxLength: 2,", "order:", "actions.list_notes.params.order.minLength",
-     "greater than maxLength"),
+    (
+        '$ref: "#/$defs/tag"',
+        '$ref: "#/$defs/tags"',
+        "tags: {type",
+        "actions.list_notes.params.tags.items.$ref",
+        "Did you mean tag?",
+    ),
+    (
+        '$ref: "#/$defs/tag"',
+        '$ref: "http://127.0.0.1/x"',
+        "tags: {type",
+        "actions.list_notes.params.tags.items.$ref",
+        "Only schemas of this file",
+    ),
+    (
+        "tag: {type: string,",
+        "tag: {type: string, anyOf: [{$ref: '#/$defs/tag'}],",
+        "params:\n      folder",
+        "actions.list_notes.params",
+        "comes back to itself",
+    ),
+    (
+        "order: {type: string,",
+        "order: {type: string, pattern: '(a)\\1',",
+        "order:",
+        "actions.list_notes.params.order.pattern",
+        "linear time",
+    ),
+    (
+        "tags: {type: array,",
+        "tags: {type: array, uniqueItems: true,",
+        "tags:",
+        "actions.list_notes.params.tags.uniqueItems",
+        "maxItems",
+    ),
+    (
+        "tags: {type: array,",
+        "tags: {type: array, uniqueItems: true, maxItems: 1001,",
+        "tags:",
+        "actions.list_notes.params.tags.uniqueItems",
+        "at most 1000",
+    ),
+    (
+        "order: {type: string,",
+        "order: {type: string, format: datetime,",
+        "order:",
+        "actions.list_notes.params.order.format",
+        "Did you mean date-time?",
+    ),
+    (
+        "order: {type: string,",
+        "order: {type: string, format: regex,",
+        "order:",
+        "actions.list_notes.params.order.format",
+        "not a known format",
+    ),
+    (
+        "default: newest",
+        "default: newst",
+        "order:",
+        "actions.list_notes.params.order.default",
+        "The default must be one of",
+    ),
+    (
+        "order: {type: string,",
+        "order: {type: string, minLength: 3, maxLength: 2,",
+        "order:",
+        "actions.list_notes.params.order.minLength",
+        "greater than maxLength",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "at", "field", "words"), BROKEN, ids=[f"{case[3]}: {case[4]}" for case in BROKEN])
+@pytest.mark.parametrize(
+    ("old", "new", "at", "field", "words"), BROKEN, ids=[f"{case[3]}: {case[4]}" for case in BROKEN]
+)
 def test_a_mistake_is_named_by_line_field_and_cause(old: str, new: str, at: str | None, field: str, words: str) -> None:
     text = broken(old, new)
 
@@ -425,7 +812,15 @@ def test_a_mistake_is_named_by_line_field_and_cause(old: str, new: str, at: str 
 @pytest.mark.parametrize(
     "name",
     [
-        *("Host", "Content-Length", "Transfer-Encoding", "Connection", "Authorization", "Cookie", "Proxy-Authorization"),
+        *(
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Connection",
+            "Authorization",
+            "Cookie",
+            "Proxy-Authorization",
+        ),
         *("Proxy-Connection", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "TE", "Trailer", "Upgrade", "Expect"),
         *("Keep-Alive", "Set-Cookie", "Via"),
     ],
@@ -440,6 +835,18 @@ def test_headers_of_the_transport_and_of_credentials_are_refused_in_any_casing(n
         (broken("as: Accept-Language", f"as: {header}"), "actions.create_note.params.language"),
     ):
         assert field in {one.field for one in mistakes(text) if "may not be set" in one.message}
+
+
+def test_the_first_words_of_all_fixed_routes_are_reserved() -> None:
+    table = Path(__file__).resolve().parents[2] / "gateway" / "rest" / "routes.py"
+    routes = [path.split("/")[2:] for path in re.findall(r'"(/v1/[^"]+)"', table.read_text(encoding="utf-8"))]
+
+    assert ["skills"] in routes
+    fixed = {words[0] for words in routes if not words[0].startswith("{")}
+    # `GET /v1/skills/search` would hide an integration of that name from `GET /v1/skills/{integration}`.
+    fixed |= {words[1] for words in routes if words[0] == "skills" and len(words) == 2 and words[1][0] != "{"}
+    fixed |= {words[1] for words in routes if words[0] == "{integration}" and words[1][0] != "{"}
+    assert fixed - {"request"} <= RESERVED_SLUGS
 
 
 @pytest.mark.parametrize("slug", sorted(RESERVED_SLUGS))
@@ -461,8 +868,12 @@ def test_a_reference_out_of_the_file_is_refused(reference: str) -> None:
 
 
 def test_schemas_that_double_at_every_step_are_refused() -> None:
-    steps = "".join(f"  s{n}: {{anyOf: [{{$ref: '#/$defs/s{n + 1}'}}, {{$ref: '#/$defs/s{n + 1}'}}]}}\n" for n in range(40))
-    text = broken("$defs:\n", f"$defs:\n{steps}  s40: {{type: string}}\n").replace("$ref: \"#/$defs/tag\"", "$ref: '#/$defs/s0'")
+    steps = "".join(
+        f"  s{n}: {{anyOf: [{{$ref: '#/$defs/s{n + 1}'}}, {{$ref: '#/$defs/s{n + 1}'}}]}}\n" for n in range(40)
+    )
+    text = broken("$defs:\n", f"$defs:\n{steps}  s40: {{type: string}}\n").replace(
+        '$ref: "#/$defs/tag"', "$ref: '#/$defs/s0'"
+    )
 
     assert [one.message for one in mistakes(text)] == [
         "With every `$ref` written out the schema has more than 5000 parts."

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skills_catalog import strict_yaml
 from skills_catalog.mistakes import CatalogError, Mistake
 from skills_catalog.strict_yaml import read
+
+ALPHABET = "abcXYZ019_-<.: "
 
 
 def value(text: str) -> object:
@@ -34,7 +42,16 @@ def test_a_plain_word_that_json_would_not_read_is_text(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("true", True), ("false", False), ("null", None), ("0", 0), ("-7", -7), ("12", 12), ("1.5", 1.5), ("-2e3", -2000.0)],
+    [
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("0", 0),
+        ("-7", -7),
+        ("12", 12),
+        ("1.5", 1.5),
+        ("-2e3", -2000.0),
+    ],
 )
 def test_a_plain_word_that_json_reads_is_what_json_says(word: str, expected: object) -> None:
     found = value(f"key: {word}")
@@ -132,14 +149,15 @@ def test_the_deepest_allowed_nesting_is_read_and_one_more_is_refused() -> None:
     assert "Nested deeper" in refusal("[" * (deepest + 1) + "]" * (deepest + 1)).message
 
 
-class CountingLoader(strict_yaml.yaml.CSafeLoader):
+class CountingLoader(yaml.CSafeLoader):
     """The parser, with a count of what it was asked for."""
 
     asked = 0
 
-    def get_event(self) -> object:
+    def get_event(self) -> yaml.Event | None:
         type(self).asked += 1
-        return super().get_event()
+        event: yaml.Event | None = super().get_event()
+        return event
 
 
 @pytest.mark.parametrize(
@@ -154,7 +172,7 @@ class CountingLoader(strict_yaml.yaml.CSafeLoader):
     ],
 )
 def test_a_bomb_is_given_up_after_a_few_steps(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict_yaml.yaml, "CSafeLoader", CountingLoader)
+    monkeypatch.setattr(yaml, "CSafeLoader", CountingLoader)
     CountingLoader.asked = 0
 
     refusal(text)
@@ -163,7 +181,7 @@ def test_a_bomb_is_given_up_after_a_few_steps(name: str, text: str, monkeypatch:
 
 
 def test_a_file_over_the_cap_is_not_parsed_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict_yaml.yaml, "CSafeLoader", CountingLoader)
+    monkeypatch.setattr(yaml, "CSafeLoader", CountingLoader)
     CountingLoader.asked = 0
 
     mistake = refusal("a: " + "x" * strict_yaml.MAX_BYTES)
@@ -176,6 +194,39 @@ def test_a_file_of_just_the_cap_is_read() -> None:
     text = "a: " + "x" * (strict_yaml.MAX_BYTES - 3)
 
     assert value(text) == {"a": text[3:]}
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc", "Cn", "Co"), exclude_characters="\x7f")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(ALPHABET, max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON_VALUES)
+@settings(max_examples=200, deadline=None)
+def test_json_means_in_a_file_what_it_means_as_json(expected: object) -> None:
+    text = json.dumps({"key": expected}, ensure_ascii=False)
+
+    found = value(text)
+
+    assert found == {"key": expected}
+    assert json.dumps(found) == json.dumps({"key": expected})
+
+
+@pytest.mark.shared
+def test_naughty_strings_are_strings(shared: Path) -> None:
+    strings: list[str] = json.loads((shared / "hostile" / "naughty-strings.json").read_text(encoding="utf-8"))
+
+    assert len(strings) > 500
+    for text in strings:
+        # Quoted by the reader's own library; what it cannot read back at all is refused, never changed.
+        written = yaml.dump({"key": text}, allow_unicode=False, default_style='"')
+        assert value(written) == {"key": text}
 
 
 def test_lines_are_those_of_names_and_items() -> None:

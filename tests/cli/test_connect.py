@@ -159,6 +159,17 @@ def test_a_bare_token_is_an_api_key_where_the_method_wants_one(fake: FakeGateway
     ]
 
 
+def test_a_bare_token_that_is_taken_as_nothing_is_told_both_reasons(fake: FakeGateway, shell: Shell) -> None:
+    fake.queued["POST", "/v1/connect"] = [
+        error(400, "bad_request", "No method takes token."),
+        error(400, "bad_request", "That api_key is too short."),
+    ]
+    done = shell.run("connect", "github", "--credential-stdin", given=b"secret")
+    assert done.code == 1
+    assert "As token: No method takes token. As api_key: That api_key is too short." in done.err
+    assert "secret" not in done.err
+
+
 @pytest.mark.parametrize("given", [b"", b"  \n", b"{broken"])
 def test_a_credential_that_is_none_is_not_sent(fake: FakeGateway, shell: Shell, given: bytes) -> None:
     assert shell.run("connect", "github", "--credential-stdin", given=given).code == 1

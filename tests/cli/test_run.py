@@ -135,32 +135,47 @@ def test_the_exit_code_tells_why_the_gateway_refused(
         "action_url": "https://gw.example/fix",
         "hint": "Do this.",
     }
-    assert done.err == f"Error: No. ({error_code})\nFix: https://gw.example/fix\nHint: Do this.\n"
+    connect = error_code in ("token_expired", "integration_not_connected")
+    hint = "`skillway connect github` connects it." if connect else "Do this."
+    assert done.err == f"Error: No. ({error_code})\nFix: https://gw.example/fix\nHint: {hint}\n"
 
 
 def test_not_being_connected_says_where_to_connect(fake: FakeGateway, shell: Shell) -> None:
     fake.connected.clear()
-    done = shell.run("run", *ISSUE)
+    done = shell.run("run", "--user", "ann b", *ISSUE)
     assert done.code == 1
     assert f"\nFix: {fake.url}/connect/new?integration=github\n" in done.err
+    assert "`skillway connect github --user 'ann b'`" in done.err
 
 
 def test_more_of_a_refusal_is_told(fake: FakeGateway, shell: Shell) -> None:
+    choices = [{"connection": "conn_1", "account": "ann"}, {"connection": "conn_2", "account": None}]
     fake.replies[EXECUTE] = error(
         409,
         "ambiguous_connection",
         "Which one?",
-        details=[{"connection": "conn_1"}, "conn_2"],
+        details={"choices": choices},
         run_id="run_1",
         retry_after_ms=1500,
         outcome="unknown",
     )
     assert shell.run("run", "github", "create_issue").err.splitlines()[1:] == [
-        '  {"connection":"conn_1"}',
-        "  conn_2",
+        "  connection: conn_1, account: ann",
+        "  connection: conn_2, account: null",
         "Run: run_1",
         "Whether the call went through is not known.",
         "Try again in 2 s.",
+    ]
+
+
+def test_every_field_that_is_wrong_is_told_once(fake: FakeGateway, shell: Shell) -> None:
+    fields = [{"path": "titel", "message": "titel is no param."}, {"path": "title", "message": "title is missing."}]
+    details = {"action": "github.create_issue", "fields": fields}
+    fake.replies[EXECUTE] = error(400, "bad_request", "titel is no param.", details=details)
+    assert shell.run("run", "github", "create_issue").err.splitlines() == [
+        "Error: titel is no param. (bad_request)",
+        "  action: github.create_issue",
+        "  title: title is missing.",
     ]
 
 

@@ -1212,7 +1212,7 @@ class GitHub(Upstream):
             "user": asked.who.login,
             "body": given.get("body") or "",
             "state": REVIEW_STATES.get(given.get("event") or "", "PENDING"),
-            "commit_id": given.get("commit_id") or repo.commits[pull["head"]][0]["sha"],
+            "commit_id": given.get("commit_id") or self._head_sha(repo, pull["head"]),
             "submitted_at": iso(self.clock()),
         }
         repo.reviews[int(str(review["id"]))] = review
@@ -1709,6 +1709,10 @@ class GitHub(Upstream):
         known = {commit["sha"] for commit in repo.commits.get(base, [])}
         return [commit for commit in repo.commits.get(head, []) if commit["sha"] not in known]
 
+    def _head_sha(self, repo: Repo, branch: str) -> str | None:
+        """Nothing for a branch that was deleted."""
+        return repo.commits[branch][0]["sha"] if branch in repo.commits else None
+
     def _changed(self, repo: Repo, pull: Json) -> list[str]:
         ahead = self._ahead(repo, pull["base"], pull["head"])
         return sorted({name for commit in ahead for name in commit["files"]})
@@ -1989,7 +1993,7 @@ class GitHub(Upstream):
             side: {
                 "label": f"{repo.owner}:{pull[side]}",
                 "ref": pull[side],
-                "sha": repo.commits[pull[side]][0]["sha"] if pull[side] in repo.commits else None,
+                "sha": self._head_sha(repo, pull[side]),
             }
             for side in ("head", "base")
         }

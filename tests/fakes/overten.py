@@ -586,7 +586,9 @@ class Overten(Upstream):
         name = (task["file_name"] or f"{run['format']}-{run['revision']}").removesuffix(f".{ending}")
         output = f"{run['run_id']}/{name}.{ending}"
         # The first bytes of a ZIP, as every such document has them; what follows is no text.
-        self.storage.keep(output, b"PK\x03\x04" + bytes(range(256)) + output.encode(), content_type)
+        self.storage.keep(
+            output, b"PK\x03\x04" + bytes(range(256)) + output.encode(errors="replace"), content_type
+        )
         run.update(status="completed", output=output, credits_used=run["credits_used"] + COST)
         self._spend(self.orgs[run["org"]], run["run_id"], COST)
 

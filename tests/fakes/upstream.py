@@ -304,6 +304,8 @@ class Upstream:
         self.base_url = ""
         self.seen: list[Seen] = []
         self.planned: deque[Planned] = deque()
+        #: Set and forgotten as soon as a request has arrived.
+        self.watchers: list[asyncio.Event] = []
         self._issued = 0
 
     @property
@@ -395,6 +397,8 @@ class Upstream:
             headers = [(_text(key), _text(value)) for key, value in request.raw_headers]
             seen = Seen(method=request.method, raw_path=request.raw_path, headers=headers, body=bytes(body))
             self.seen.append(seen)
+            while self.watchers:
+                self.watchers.pop().set()
         return seen
 
     def _answer(self, seen: Seen) -> Answer:
@@ -477,6 +481,15 @@ class Running(Generic[AnyUpstream]):
     @property
     def last(self) -> Seen:
         return self.upstream.seen[-1]
+
+    async def arrival(self, count: int = 1, *, within: float = 10) -> Seen:
+        """Waits until that many requests have arrived; the last of them, which may not be answered yet."""
+        async with asyncio.timeout(within):
+            while len(self.seen) < count:
+                news = asyncio.Event()
+                self.upstream.watchers.append(news)
+                await news.wait()
+        return self.seen[count - 1]
 
     @property
     def storage(self) -> "Running[Storage]":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -27,6 +29,13 @@ class Clock:
         self.now += seconds
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Looks again and again, for what happens in another process or by a timer of the code under test."""
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110 - nobody can tell us
+            await asyncio.sleep(0.01)
+
+
 def a_run(org: str, **changes: Any) -> Run:
     number = next(_numbers)
     run = Run(
@@ -45,8 +54,8 @@ def a_run(org: str, **changes: Any) -> Run:
 
 
 def ended(run: Run, **changes: Any) -> Run:
-    end: dict[str, Any] = {"state": "completed", "finished_at": run.started_at + 5, "status": 201, "outcome": "answered"}
-    return replace(run, **{**end, **changes})
+    run = replace(run, state="completed", finished_at=run.started_at + 5, status=201, outcome="answered")
+    return replace(run, **changes)
 
 
 def a_connection(org: str, **changes: Any) -> Connection:
@@ -69,7 +78,10 @@ def a_connection(org: str, **changes: Any) -> Connection:
 
 def a_credential(token: str = "token-1", **changes: Any) -> Credential:
     credential = Credential(
-        token=Secret(token), refresh_token=Secret(f"refresh of {token}"), expires_at=1_800_003_600.0, issued_at=1_800_000_000.0
+        token=Secret(token),
+        refresh_token=Secret(f"refresh of {token}"),
+        expires_at=1_800_003_600.0,
+        issued_at=1_800_000_000.0,
     )
     return replace(credential, **changes)
 

@@ -20,7 +20,9 @@ from oauth.vault import SealBroken, Vault
 from tests.store.samples import Clock, a_connection, a_credential, whole_credential
 
 
-async def test_a_connection_and_its_credential_come_back_as_they_were(database: Database, vault: Vault, org: Org) -> None:
+async def test_a_connection_and_its_credential_come_back_as_they_were(
+    database: Database, vault: Vault, org: Org
+) -> None:
     connections = SqlConnections(database, vault)
     connection = a_connection(
         org.id, label="work", reason="slow", retry_at=1_800_000_100.5, state=ConnectionState.DEGRADED, version=3
@@ -70,7 +72,8 @@ async def test_lists_can_be_narrowed_to_a_user_and_an_integration(
     database: Database, vault: Vault, org: Org, other_org: Org
 ) -> None:
     connections = SqlConnections(database, vault)
-    alice, bob, slack = a_connection(org.id), a_connection(org.id, user="bob"), a_connection(org.id, integration="slack")
+    alice, bob = a_connection(org.id), a_connection(org.id, user="bob")
+    slack = a_connection(org.id, integration="slack")
     for connection in (alice, bob, slack, a_connection(other_org.id)):
         await connections.add(connection, a_credential())
     assert ids(await connections.list(org.id)) == {alice.id, bob.id, slack.id}
@@ -109,19 +112,22 @@ async def test_a_new_credential_makes_the_connection_active_and_may_change_its_s
     connection = a_connection(org.id)
     await connections.add(connection, a_credential())
     needs = ConnectionState.NEEDS_REAUTH
-    assert await connections.set_state(org.id, connection.id, version=1, state=needs, reason="invalid_grant", retry_at=5.5)
+    assert await connections.set_state(
+        org.id, connection.id, version=1, state=needs, reason="invalid_grant", retry_at=5.5
+    )
     held = await connections.find(org.id, connection.id)
     assert held is not None
-    assert (held.connection.state, held.connection.reason, held.connection.retry_at) == (needs, "invalid_grant", 5.5)
-    assert held.connection.version == 1
+    now = held.connection
+    assert (now.state, now.reason, now.retry_at, now.version) == (needs, "invalid_grant", 5.5, 1)
 
     assert await connections.replace_credential(
         org.id, connection.id, version=1, credential=a_credential("new"), scopes=("gist",)
     )
     held = await connections.find(org.id, connection.id)
     assert held is not None
-    assert (held.connection.state, held.connection.reason, held.connection.retry_at) == (ConnectionState.ACTIVE, None, None)
-    assert (held.connection.scopes, held.connection.updated_at) == (("gist",), clock.now)
+    now = held.connection
+    assert (now.state, now.reason, now.retry_at) == (ConnectionState.ACTIVE, None, None)
+    assert (now.scopes, now.updated_at) == (("gist",), clock.now)
     assert not await connections.set_state(org.id, connection.id, version=1, state=needs)
 
 
@@ -148,14 +154,14 @@ async def test_renewing_keeps_id_and_label_and_fences_what_was_under_way(
     connections = SqlConnections(database, vault)
     connection = a_connection(org.id, state=ConnectionState.NEEDS_REAUTH, reason="invalid_grant", label="work")
     await connections.add(connection, a_credential())
-    renewed = replace(connection, method="token", scopes=None, account="octocat2", fields={"instance": "us"}, label=None)
+    renewed = replace(connection, method="token", scopes=None, account="octocat2", fields={"x": "y"}, label=None)
     assert await connections.renew(renewed, a_credential("renewed"))
     held = await connections.find(org.id, connection.id)
     assert held is not None
     assert held.credential.token == Secret("renewed")
     now = held.connection
     assert (now.state, now.reason, now.version, now.label) == (ConnectionState.ACTIVE, None, 2, "work")
-    assert (now.method, now.scopes, now.account, now.fields) == ("token", None, "octocat2", {"instance": "us"})
+    assert (now.method, now.scopes, now.account, now.fields) == ("token", None, "octocat2", {"x": "y"})
     assert not await connections.replace_credential(
         org.id, connection.id, version=1, credential=a_credential("late"), scopes=None
     )

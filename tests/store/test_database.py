@@ -77,10 +77,11 @@ async def test_what_the_schema_refuses_is_not_storable(database: Database) -> No
     with pytest.raises(NotStorable):
         await database.execute(SET, name="a", value="\ud800")
     with pytest.raises(NotStorable):
-        await database.execute(
-            "INSERT INTO org_clients (org, integration, client_id, secrets, updated_at) VALUES ('nobody', 'x', 'x', :b, 1)",
-            b=b"",
-        )
+        sql = """
+            INSERT INTO org_clients (org, integration, client_id, secrets, updated_at)
+            VALUES ('nobody', 'x', 'x', :secrets, 1)
+        """
+        await database.execute(sql, secrets=b"")
     assert not await database.fetch("SELECT * FROM installation")
 
 

@@ -33,10 +33,11 @@ async def test_a_callback_takes_the_flow_and_its_secrets_once(flows: SqlFlows, o
     flow = a_flow(org.id)
     await flows.add(flow)
     assert await flows.take(b"state") is None
-    assert await flows.start(org.id, flow.connection, state=b"state", secrets=flow_secrets(), expires_at=clock.now + 600)
+    until = clock.now + 600
+    assert await flows.start(org.id, flow.connection, state=b"state", secrets=flow_secrets(), expires_at=until)
     taken = await asyncio.gather(*(flows.take(b"state") for _ in range(20)))
     assert [each for each in taken if each is not None] == [
-        (replace(flow, expires_at=clock.now + 600), flow_secrets())
+        (replace(flow, expires_at=until), flow_secrets())
     ]
 
 

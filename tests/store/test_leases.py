@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.store.database import Database
 from gateway.store.leases import SqlLeases
-from tests.store.samples import Clock
+from tests.store.samples import Clock, until
 
 
 async def test_of_fifty_at_once_one_gets_the_lease(database: Database) -> None:
@@ -62,8 +62,7 @@ async def test_the_databases_own_clock_ends_a_lease(database: Database) -> None:
     leases = SqlLeases(database)
     assert await leases.acquire("refresh", "a", 0.05)
     assert not await leases.acquire("refresh", "b", 30)
-    while not await leases.acquire("refresh", "b", 30):
-        await asyncio.sleep(0.01)
+    await until(lambda: leases.acquire("refresh", "b", 30))
     row = await database.fetch_one("SELECT owner FROM leases")
     assert row is not None and row["owner"] == "b"
 

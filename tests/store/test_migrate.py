@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import sqlite3
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +17,7 @@ import pytest_asyncio
 from gateway.store.backup import TABLES
 from gateway.store.database import Database, NotUsable, StorageUnavailable, open_database
 from gateway.store.migrate import MIGRATIONS, load, migrate, pending
+from tests.store.samples import until
 
 SECOND = """
 -- a comment; with a semicolon;
@@ -49,7 +47,9 @@ async def tables(database: Database) -> set[str]:
     return {row["name"] for row in await database.fetch(sql)}
 
 
-async def test_an_empty_database_gets_every_table_and_a_second_run_does_nothing(empty: Database, tmp_path: Path) -> None:
+async def test_an_empty_database_gets_every_table_and_a_second_run_does_nothing(
+    empty: Database, tmp_path: Path
+) -> None:
     assert [each.number for each in await migrate(empty, tmp_path)] == [each.number for each in load()]
     assert await tables(empty) == {*TABLES, "migrations"}
     assert await migrate(empty, tmp_path) == []
@@ -135,14 +135,17 @@ asyncio.run(main())
 """
     log = data / "skillway.db-wal"
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", script], cwd=root) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while not (log.exists() and log.stat().st_size > 1_000_000):
-                assert process.poll() is None and time.monotonic() < deadline
-                await asyncio.sleep(0.01)
-        finally:
-            process.send_signal(signal.SIGKILL)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=root)
+
+    async def is_half_way() -> bool:
+        assert process.returncode is None
+        return log.exists() and log.stat().st_size > 1_000_000
+
+    try:
+        await until(is_half_way)
+    finally:
+        process.kill()
+        await process.wait()
     assert (data / "before-2.db").exists()
 
     database = await open_database(None, data)

@@ -38,7 +38,9 @@ async def database(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Post
     await opened.close()
 
 
-async def test_after_a_crash_the_server_is_used_again_at_once(server: PostgresServer, database: PostgresDatabase) -> None:
+async def test_after_a_crash_the_server_is_used_again_at_once(
+    server: PostgresServer, database: PostgresDatabase
+) -> None:
     orgs = SqlOrgs(database)
     await asyncio.gather(*(orgs.create(f"org {number}") for number in range(8)))  # every connection of the pool
     server.stop()

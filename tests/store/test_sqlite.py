@@ -6,8 +6,8 @@ import asyncio
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -74,13 +74,14 @@ async def test_loose_modes_are_mended_but_a_shared_folder_is_left_alone(tmp_path
 
 async def test_the_promised_settings_are_on(database: SqliteDatabase) -> None:
     async with database.transaction() as transaction:
-        found = {}
-        for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "busy_timeout"):
-            rows = await transaction.fetch(f"PRAGMA {name}")
-            found[name] = tuple(rows[0])[0]  # type: ignore[arg-type]
-    assert found == {
-        "journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1, "busy_timeout": 5000,
-    }
+        for name, promised in (
+            ("journal_mode", "wal"),
+            ("synchronous", 2),
+            ("secure_delete", 1),
+            ("foreign_keys", 1),
+        ):
+            row = await transaction.fetch_one(f"PRAGMA {name}")
+            assert row is not None and row[name] == promised
 
 
 @pytest.mark.parametrize(
@@ -171,23 +172,23 @@ async def main():
     await database.close()
 asyncio.run(main())
 """
-    command = [sys.executable, "-c", script]
-    with (
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as two,
-    ):
-        for process in (one, two):
-            assert process.stdout is not None and process.stdin is not None
-            assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
-        for process in (one, two):
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for _ in range(50):
-            await database.execute("INSERT INTO installation (name, value) VALUES (:name, 'x')", name=os.urandom(8).hex())
-            await database.execute("DELETE FROM installation WHERE value = 'x'")
-        assert await asyncio.to_thread(one.wait, 60) == 0
-        assert await asyncio.to_thread(two.wait, 60) == 0
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT, stdin=PIPE, stdout=PIPE)
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+    for _ in range(50):
+        sql = "INSERT INTO installation (name, value) VALUES (:name, 'x')"
+        await database.execute(sql, name=os.urandom(8).hex())
+        await database.execute("DELETE FROM installation WHERE value = 'x'")
+    for process in processes:
+        await process.communicate()
+        assert process.returncode == 0
     row = await database.fetch_one("SELECT value FROM installation WHERE name = 'counter'")
     assert row is not None and row["value"] == "200"
 
@@ -209,11 +210,28 @@ async def main():
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
-    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False)
-    assert process.returncode == -9
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT)
+    assert await process.wait() == -9
     with closing(sqlite3.connect(tmp_path / "skillway.db")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (30,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_full_disk_refuses_writes_and_takes_them_again_once_there_is_room(database: SqliteDatabase) -> None:
+    async def allow(pages: int) -> None:
+        async with database.transaction() as transaction:
+            await transaction.fetch(f"PRAGMA max_page_count = {pages}")
+
+    orgs = SqlOrgs(database)
+    await orgs.create("before")
+    await allow(1)  # no less than what it has already
+    with pytest.raises(StorageUnavailable) as refused:
+        await orgs.create("x" * 100_000)
+    assert "full" in str(refused.value.__cause__)
+    assert [org.name for org in await orgs.list()] == ["before"]
+    await allow(1_000_000)
+    await orgs.create("after")
+    assert len(await orgs.list()) == 2
 
 
 async def test_a_disk_that_fails_to_sync_is_not_written_to_again(database: SqliteDatabase) -> None:

@@ -29,7 +29,8 @@ async def fill(database: Database, vault: Vault, org: Org, clock: Clock, connect
     store = SqlConnections(database, vault)
     for number in range(connections):
         await store.add(a_connection(org.id), a_credential(f"token {number}"))
-    await SqlClients(database, vault).save(org.id, OAuthClient(integration="x", client_id="c", client_secret=Secret("s")))
+    client = OAuthClient(integration="x", client_id="c", client_secret=Secret("s"))
+    await SqlClients(database, vault).save(org.id, client)
     flow = a_flow(org.id)
     flows = SqlFlows(database, vault, clock=clock)
     await flows.add(flow)
@@ -110,7 +111,9 @@ async def test_a_value_that_changed_meanwhile_is_not_swapped(
         assert not await values.swap(replace(value, org="org_other", blob=newer), value.blob)
 
 
-async def test_a_rotation_beside_traffic_leaves_every_value_readable(database: Database, org: Org, clock: Clock) -> None:
+async def test_a_rotation_beside_traffic_leaves_every_value_readable(
+    database: Database, org: Org, clock: Clock
+) -> None:
     store = SqlDataKeys(database)
     master = MasterKey.generate()
     vault = Vault(await open_ring(store, master, has_sealed_values=False))

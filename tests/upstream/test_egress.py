@@ -355,7 +355,7 @@ async def test_localhost_is_reached_by_the_loopback_address_that_is_allowed() ->
 
 async def test_our_own_public_name_is_refused_at_its_port() -> None:
     names = Names(gw_example=["93.184.216.34"])
-    egress = Egress(Policy.of(own=[("gw.example", 443)]), lookup=names)
+    egress = Egress(Policy.of(own_names=[("GW.example", 443)]), lookup=names)
     with pytest.raises(AddressRefused):
         await egress.resolve(url("gw.example"))
     assert await egress.resolve(url("gw.example", 8443))

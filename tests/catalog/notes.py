@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import pytest
-
 NOTES = """\
 slug: notes
 name: Notes
@@ -110,13 +105,3 @@ def line_of(text: str, part: str) -> int:
     """The line where a part of the text begins, from 1."""
     assert part in text, part
     return text[: text.index(part)].count("\n") + 1
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The test data beside the checkout; without it the test is skipped."""
-    shared = os.environ.get("SKILLWAY_SHARED")
-    folder = (Path(shared) if shared else Path(__file__).resolve().parents[2] / ".." / "shared") / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data at {folder}")
-    return folder

@@ -1,0 +1,255 @@
+"""The browser's part of connecting: our page, the click, the provider's callback.
+
+A connect link is a bearer link: whoever opens it attaches their account to the org that made it. So the
+link leads to our page, the click binds the browser, the callback must come back to the same browser and
+the same context, and under `VERIFY_CONNECT=redirect` the org's own backend says who finished before the
+code is worth anything.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets as random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urlencode, urlsplit
+
+from gateway.core.catalogs import Catalogs
+from gateway.core.entered import bad_field, check_fields, field_names
+from gateway.core.establishing import Establishing, over
+from gateway.core.flows import Flow, FlowSecrets, FlowStore
+from gateway.core.links import Links
+from gateway.core.providers import Providers
+from gateway.core.wishes import FLOW_LIFETIME, OrgStore, VerifyConnect, Wish, Wishes
+from oauth import flow as oauth_flow
+from oauth.flow import CallbackRefused, hash_state
+from oauth.schemes import INPUTS, InputRefused, credential_from_input
+from oauth.secret import Secret
+from skills_catalog.model import AuthMethod, Integration
+
+_TITLES = {
+    "username": "Username",
+    "password": "Password",
+    "client_id": "Client ID",
+    "client_secret": "Client secret",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One field of the form on the connect page."""
+
+    name: str
+    title: str
+    secret: bool = False
+    required: bool = True
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the connect page shows."""
+
+    org_name: str
+    integration: Integration
+    method: AuthMethod
+    scopes: tuple[str, ...]
+    inputs: Sequence[Input]
+    #: `open` (the form), `connected`, `error`, `over`.
+    state: str = "open"
+    account: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """Where the browser goes next, and the cookie that binds it."""
+
+    url: str
+    browser: str = field(default="", repr=False)
+
+
+class Consent:
+    """What the pages ask for. Raises `Refusal` (`flow_expired`) wherever nothing may go on."""
+
+    def __init__(
+        self,
+        *,
+        catalogs: Catalogs,
+        providers: Providers,
+        flows: FlowStore,
+        orgs: OrgStore,
+        wishes: Wishes,
+        establishing: Establishing,
+        links: Links,
+        verify: VerifyConnect,
+        clock: Callable[[], float],
+    ) -> None:
+        self._catalogs = catalogs
+        self._providers = providers
+        self._flows = flows
+        self._orgs = orgs
+        self._wishes = wishes
+        self._establishing = establishing
+        self._links = links
+        self._verify = verify
+        self._clock = clock
+
+    async def page(self, connection_id: str) -> Page | None:
+        """What the page behind a connect link shows; None where there is no such link."""
+        flow = await self._flows.by_link(connection_id)
+        return None if flow is None else await self._page(flow)
+
+    async def link_page(self, token: str) -> Page | None:
+        """What the page of an `action_url` shows. Nothing is stored."""
+        flow = await self._flow_of_link(token)
+        return None if flow is None else await self._page(flow)
+
+    async def click(self, connection_id: str, form: Mapping[str, str], browser: str | None) -> Away:
+        """The POST of the page: on to the provider, or the credential that was typed in."""
+        flow = await self._flows.by_link(connection_id)
+        if flow is None or flow.status != "pending" or flow.detail or flow.expires_at <= self._clock():
+            raise over()
+        return await self._click(flow, form, browser)
+
+    async def link_click(self, token: str, form: Mapping[str, str], browser: str | None) -> Away:
+        """The POST of an `action_url`'s page: the flow begins here."""
+        flow = await self._flow_of_link(token)
+        if flow is None:
+            raise over()
+        await self._flows.add(flow)
+        return await self._click(flow, form, browser)
+
+    async def callback(self, context: str, query: Iterable[tuple[str, str]], browser: str | None) -> Away:
+        """The provider sent the browser back, with a code or with a refusal."""
+        pairs = list(query)
+        state = next((value for name, value in pairs if name == "state"), "")
+        taken = await self._flows.take(hash_state(state)) if state else None
+        if taken is None:
+            raise over()
+        flow, kept = taken
+        same_browser = browser is not None and hmac.compare_digest(hash_state(browser), kept.browser)
+        if not same_browser or context != kept.context:
+            # Another browser or another context than the click's: somebody else's flow (RFC 9700 §4.7, §4.4).
+            message = "The flow was finished in another browser."
+            await self._establishing.end(flow, "error", error="flow_expired", message=message)
+            raise over()
+        _, method = self._establishing.found(flow)
+        try:
+            provider = await self._establishing.provider(flow, method, {**flow.fields, **kept.callback_fields})
+            back = oauth_flow.check_callback(provider, pairs)
+        except CallbackRefused as refused:
+            message = f"{refused} ({refused.detail})" if refused.detail else str(refused)
+            await self._establishing.end(flow, "error", error=refused.error, message=message)
+            return self._to_result(flow)
+        return await self._finish(
+            flow, replace(kept, code=back.code, callback_fields={**kept.callback_fields, **back.fields})
+        )
+
+    async def _flow_of_link(self, token: str) -> Flow | None:
+        link = self._links.read_connect(token)
+        if link is None:
+            return None
+        integration = self._catalogs.integration(link.integration)
+        wish = Wish(
+            org=link.org, integration=link.integration, user=link.user, method=link.method, connection=link.connection
+        )
+        return await self._wishes.link_flow(integration, await self._wishes.method(integration, wish), wish)
+
+    async def _click(self, flow: Flow, form: Mapping[str, str], browser: str | None) -> Away:
+        integration, method = self._establishing.found(flow)
+        names = field_names(integration)
+        typed = {name: value for name, value in form.items() if name in names and value}
+        fields = check_fields(integration, {**flow.fields, **typed})
+        browser = browser or random.token_urlsafe(32)
+        if not method.is_oauth:
+            return replace(await self._typed(flow, method, form, fields, browser), browser=browser)
+        client = await self._providers.client(flow.org, flow.integration)
+        if client is None:
+            raise over()
+        provider = self._providers.resolve(method, client, fields)
+        begun = oauth_flow.begin(provider, flow.scopes)
+        kept = FlowSecrets(
+            verifier=begun.verifier,
+            context=self._providers.context(client),
+            redirect_uri=provider.redirect_uri,
+            browser=hash_state(browser),
+            callback_fields=fields,
+        )
+        started = await self._flows.start(
+            flow.org,
+            flow.connection,
+            state=hash_state(begun.state.reveal()),
+            secrets=kept,
+            expires_at=self._clock() + FLOW_LIFETIME,
+        )
+        if not started:
+            raise over()
+        return Away(url=begun.url, browser=browser)
+
+    async def _typed(
+        self, flow: Flow, method: AuthMethod, form: Mapping[str, str], fields: Mapping[str, str], browser: str
+    ) -> Away:
+        """A credential typed into our page: kept like a code, so that it waits for the confirmation like one."""
+        given = {name: form.get(name, "") for name in INPUTS.get(method.type, ())}
+        try:
+            credential_from_input(method.type, given, pattern=method.pattern)
+        except InputRefused as refused:
+            raise bad_field(refused.field, f"{refused}.") from None
+        kept = FlowSecrets(browser=hash_state(browser), code=Secret(json.dumps(given)), callback_fields=fields)
+        return await self._finish(flow, kept)
+
+    async def _finish(self, flow: Flow, kept: FlowSecrets) -> Away:
+        """Redeems at once, or parks it until the org's backend has said who finished."""
+        if self._verify != "redirect":
+            await self._establishing.redeem(flow, kept)
+            return self._to_result(flow)
+        handle = random.token_urlsafe(32)
+        until = self._clock() + FLOW_LIFETIME
+        if flow.redirect_url is None or not await self._flows.park(
+            flow.org, flow.connection, handle=hash_state(handle), secrets=kept, expires_at=until
+        ):
+            raise over()
+        return Away(url=_with_query(flow.redirect_url, {"connection_id": flow.connection, "handle": handle}))
+
+    async def _page(self, flow: Flow) -> Page:
+        integration, method = self._establishing.found(flow)
+        org = await self._orgs.find(flow.org)
+        state = {"connected": "connected", "error": "error"}.get(flow.status, "open")
+        if state == "open" and (flow.expires_at <= self._clock() or flow.detail):
+            state = "over"
+        return Page(
+            org_name=org.name if org else "",
+            integration=integration,
+            method=method,
+            scopes=flow.scopes,
+            inputs=_inputs(integration, method, flow),
+            state=state,
+            account=flow.account,
+            message=flow.message,
+        )
+
+    def _to_result(self, flow: Flow) -> Away:
+        """To the org's page if it asked for one, else to ours. The address carries no code (RFC 9700 §4.2)."""
+        if flow.redirect_url is not None and self._verify == "none":
+            return Away(url=_with_query(flow.redirect_url, {"connection_id": flow.connection}))
+        return Away(url=f"{self._links.public_url}/connect/{quote(flow.connection)}")
+
+
+def _inputs(integration: Integration, method: AuthMethod, flow: Flow) -> list[Input]:
+    """The credential's parts, then the connection fields that are still to be asked for."""
+    inputs = [
+        Input(name=name, title=_TITLES.get(name, method.title), secret=name not in ("username", "client_id"))
+        for name in INPUTS.get(method.type, ())
+    ]
+    inputs += [
+        Input(name=item.name, title=item.title, secret=item.secret, required=item.required, value=item.default or "")
+        for item in integration.fields
+        if item.name not in flow.fields
+    ]
+    return inputs
+
+
+def _with_query(url: str, more: Mapping[str, str]) -> str:
+    return url + ("&" if urlsplit(url).query else "?") + urlencode(more)

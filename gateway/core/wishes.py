@@ -1,0 +1,160 @@
+"""From "connect this" to a flow: which auth method, which scopes and fields, where the browser returns to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from gateway.core.connections import Connections
+from gateway.core.entered import bad_field, check_fields, field_names
+from gateway.core.errors import Refusal
+from gateway.core.flows import Flow
+from gateway.core.ids import new_id
+from gateway.core.keys import Org
+from gateway.core.providers import Providers, Tenancy
+from oauth.schemes import INPUTS
+from skills_catalog.model import AuthMethod, Integration
+
+#: Seconds from the wish to the click, and from the click to the callback.
+FLOW_LIFETIME = 600.0
+#: Types that no connect flow can make yet.
+_NOT_CONNECTED = ("none", "oauth1", "jwt_bearer")
+
+VerifyConnect = Literal["none", "redirect"]
+
+
+class OrgStore(Protocol):
+    """What connecting needs to know of an org."""
+
+    async def find(self, org: str) -> Org | None: ...
+
+    async def redirect_urls(self, org: str) -> Sequence[str]: ...
+
+    async def set_redirect_urls(self, org: str, urls: Sequence[str]) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants connected."""
+
+    org: str
+    integration: str
+    user: str
+    #: Name of the auth method; None takes the first that can be used.
+    method: str | None = None
+    #: OAuth scopes; None takes the definition's.
+    scopes: tuple[str, ...] | None = None
+    label: str | None = None
+    #: A credential and connection fields by name; with a whole credential it connects at once.
+    credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: The connection to renew.
+    connection: str | None = None
+    redirect_url: str | None = None
+
+
+class Wishes:
+    """Checks wishes and turns them into flows."""
+
+    def __init__(
+        self,
+        *,
+        providers: Providers,
+        orgs: OrgStore,
+        connections: Connections,
+        tenancy: Tenancy,
+        verify: VerifyConnect,
+        clock: Callable[[], float],
+    ) -> None:
+        self._providers = providers
+        self._orgs = orgs
+        self._connections = connections
+        self._tenancy = tenancy
+        self._verify = verify
+        self._clock = clock
+
+    async def method(self, integration: Integration, wish: Wish) -> AuthMethod:
+        """The auth method that was asked for, the one that takes the given credential, or the first usable one."""
+        usable = [method for method in integration.auth if method.type not in _NOT_CONNECTED]
+        if wish.method is not None:
+            return _named(integration, usable, wish.method)
+        if not usable:
+            raise bad_field("integration", f"{integration.slug} needs no connection.")
+        keys = {name for name in wish.credentials if name not in field_names(integration)}
+        if keys:
+            fitting = [method for method in usable if keys <= set(INPUTS.get(method.type, ()))]
+            if not fitting:
+                given = ", ".join(sorted(keys))[:200]
+                raise bad_field("credentials", f"No auth method of {integration.slug} takes {given}.")
+            return fitting[0]
+        client = await self._providers.client(wish.org, integration.slug)
+        return next((method for method in usable if not method.is_oauth or client is not None), usable[0])
+
+    async def link_flow(self, integration: Integration, method: AuthMethod, wish: Wish) -> Flow:
+        """A flow that a person finishes in a browser."""
+        if method.is_oauth and await self._providers.client(wish.org, integration.slug) is None:
+            raise Refusal("forbidden", self._providers.missing_client(integration))
+        return await self.flow(
+            integration,
+            method,
+            wish,
+            scopes=_scopes(method, wish.scopes),
+            redirect_url=await self._return_url(wish),
+            fields=check_fields(integration, wish.credentials, partial=True),
+        )
+
+    async def flow(self, integration: Integration, method: AuthMethod, wish: Wish, **more: Any) -> Flow:
+        """The flow of a wish, for a new connection or for one that is renewed."""
+        if wish.connection is not None:
+            held = await self._connections.find(wish.org, wish.connection)
+            if held is None or (held.connection.integration, held.connection.user) != (integration.slug, wish.user):
+                raise Refusal("not_found", "Connection not found.")
+        now = self._clock()
+        return Flow(
+            connection=wish.connection or new_id("conn"),
+            org=wish.org,
+            integration=integration.slug,
+            user=wish.user,
+            method=method.name,
+            label=wish.label,
+            renews=wish.connection is not None,
+            created_at=now,
+            expires_at=now + FLOW_LIFETIME,
+            **more,
+        )
+
+    async def _return_url(self, wish: Wish) -> str | None:
+        if self._tenancy == "separate" and self._verify == "none":
+            raise Refusal(
+                "forbidden",
+                "With TENANCY=separate a connect link must prove who finished it: "
+                "the operator sets VERIFY_CONNECT=redirect.",
+            )
+        registered = await self._orgs.redirect_urls(wish.org)
+        if wish.redirect_url is not None and wish.redirect_url not in registered:
+            raise bad_field(
+                "redirect_url", "Not one of the org's registered URLs. Register it with PUT /v1/org/redirect-urls."
+            )
+        if self._verify != "redirect" or wish.redirect_url is not None:
+            return wish.redirect_url
+        if len(registered) != 1:
+            raise bad_field(
+                "redirect_url", "Say which registered URL the browser returns to (PUT /v1/org/redirect-urls)."
+            )
+        return registered[0]
+
+
+def _named(integration: Integration, usable: Sequence[AuthMethod], name: str) -> AuthMethod:
+    found = next((method for method in usable if method.name == name), None)
+    if found is None:
+        names = ", ".join(method.name for method in usable)
+        raise bad_field("auth", f"{integration.slug} has no auth method {name[:64]!r}; it has {names}.")
+    return found
+
+
+def _scopes(method: AuthMethod, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    for scope in wanted or ():
+        # RFC 6749 §3.3: scope-token.
+        if not 0 < len(scope) <= 256 or any(char in '"\\' or not "!" <= char <= "~" for char in scope):
+            raise bad_field("scopes", f"{scope[:64]!r} is not an OAuth scope.")
+    return method.scopes.default if wanted is None else tuple(dict.fromkeys(wanted))
