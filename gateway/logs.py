@@ -53,7 +53,7 @@ class _Text(logging.Formatter):
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """Where it happened, without the exception's own text, which may hold what a client or an upstream sent."""
-    kind, error, trace = record.exc_info or (None, None, None)
+    kind, _, trace = record.exc_info or (None, None, None)
     lines = [f"{kind.__name__ if kind else 'error'}"]
     while trace is not None:
         code = trace.tb_frame.f_code

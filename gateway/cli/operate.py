@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import json
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -30,6 +33,9 @@ from gateway.store.keys import SqlKeys
 from gateway.store.migrate import migrate as migrate_database
 from gateway.store.orgs import SqlOrgs
 from oauth.secret import Secret
+
+#: prctl(2).
+_PR_SET_DUMPABLE = 4
 
 
 @click.command()
@@ -106,6 +112,7 @@ def serve(workers: int, help_settings: bool, **flags: Any) -> None:
         return
     settings, installation = settings_of(**flags)
     set_up(settings.effective_log_format())
+    _keep_memory_private()
     try:
         listening = bind(settings)
     except BadSetting as error:
@@ -134,6 +141,13 @@ def serve(workers: int, help_settings: bool, **flags: Any) -> None:
 
     uvloop.install()
     run(until_told())
+
+
+def _keep_memory_private() -> None:
+    """No core file, and no look into this process for others of the same user: its memory holds secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _stopper(stop: asyncio.Event) -> Callable[[], None]:

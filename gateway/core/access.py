@@ -42,6 +42,14 @@ class Access:
         self._known.forget()
 
 
+def check_live(principal: Principal) -> None:
+    """Raises `forbidden` for a test key: what it may do reaches no upstream and no account."""
+    if principal.mode == "test":
+        raise Refusal(
+            "forbidden", "A test key connects no accounts: its calls are answered without one. Use a live key."
+        )
+
+
 def check_scope(principal: Principal, slug: str) -> None:
     """Raises `scope_not_allowed` where the key's grant leaves the integration out."""
     if not principal.grant.allows_integration(slug):

@@ -110,9 +110,9 @@ def _data(skill: Skill, body: bytes, content_type: str, answer: UpstreamAnswer, 
         return b"null"
     kind = skill.response if 200 <= answer.status < 300 else "auto"
     media_type = content_type.partition(";")[0].strip()
-    if kind == "json" or (kind == "auto" and (_is_json(media_type) or not media_type)):
-        if (spliced := json_bytes(body)) is not None:
-            return spliced
+    may_be_json = kind == "json" or (kind == "auto" and (_is_json(media_type) or not media_type))
+    if may_be_json and (spliced := json_bytes(body)) is not None:
+        return spliced
     if kind != "binary" and (kind == "text" or not media_type or _is_text(media_type) or _is_json(media_type)):
         text = _decoded(body, content_type)
         if text is not None:

@@ -24,7 +24,9 @@ CODES: Mapping[str, Code] = {
     "flow_expired": Code(
         400, "The connect flow is over, was used, or is not this browser's.", "Start again with POST /v1/connect."
     ),
-    "unauthorized": Code(401, "No key, or more than one.", "Send `Authorization: Bearer sk_live_gw_…` or `X-API-Key`."),
+    "unauthorized": Code(
+        401, "No key, or not in the form of one.", "Send `Authorization: Bearer sk_live_gw_…` or `X-API-Key`."
+    ),
     "api_key_invalid": Code(401, "Nobody has this key.", "Check that it was copied whole."),
     "api_key_revoked": Code(401, "This key was revoked.", "Create a new key."),
     "api_key_expired": Code(401, "This key has expired.", "Create a new key."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from gateway.core.call import DEFAULT_USER
 from gateway.core.connections import Connections
 from gateway.core.entered import bad_field, check_fields, field_names
 from gateway.core.errors import Refusal
@@ -13,6 +14,7 @@ from gateway.core.flows import Flow
 from gateway.core.ids import new_id
 from gateway.core.keys import Org
 from gateway.core.providers import Providers, Tenancy
+from oauth.connections import Connection
 from oauth.schemes import INPUTS
 from skills_catalog.model import AuthMethod, Integration
 
@@ -40,8 +42,9 @@ class Wish:
 
     org: str
     integration: str
-    user: str
-    #: Name of the auth method; None takes the first that can be used.
+    #: None is the user of the connection that is renewed, or the default one.
+    user: str | None = None
+    #: Name of the auth method; None takes that of the connection that is renewed, or the first that can be used.
     method: str | None = None
     #: OAuth scopes; None takes the definition's.
     scopes: tuple[str, ...] | None = None
@@ -78,6 +81,8 @@ class Wishes:
         usable = [method for method in integration.auth if method.type not in _NOT_CONNECTED]
         if wish.method is not None:
             return _named(integration, usable, wish.method)
+        if (renewed := await self._renewed(integration, wish)) is not None:
+            return _named(integration, usable, renewed.method)
         if not usable:
             raise bad_field("integration", f"{integration.slug} needs no connection.")
         keys = {name for name in wish.credentials if name not in field_names(integration)}
@@ -105,23 +110,33 @@ class Wishes:
 
     async def flow(self, integration: Integration, method: AuthMethod, wish: Wish, **more: Any) -> Flow:
         """The flow of a wish, for a new connection or for one that is renewed."""
-        if wish.connection is not None:
-            held = await self._connections.find(wish.org, wish.connection)
-            if held is None or (held.connection.integration, held.connection.user) != (integration.slug, wish.user):
-                raise Refusal("not_found", "Connection not found.")
+        renewed = await self._renewed(integration, wish)
         now = self._clock()
         return Flow(
             connection=wish.connection or new_id("conn"),
             org=wish.org,
             integration=integration.slug,
-            user=wish.user,
+            user=renewed.user if renewed else wish.user or DEFAULT_USER,
             method=method.name,
             label=wish.label,
-            renews=wish.connection is not None,
+            renews=renewed is not None,
             created_at=now,
             expires_at=now + FLOW_LIFETIME,
             **more,
         )
+
+    async def _renewed(self, integration: Integration, wish: Wish) -> Connection | None:
+        """The connection that is renewed; it must be the integration's, and the user's if one is named."""
+        if wish.connection is None:
+            return None
+        held = await self._connections.find(wish.org, wish.connection)
+        if (
+            held is None
+            or held.connection.integration != integration.slug
+            or wish.user not in (None, held.connection.user)
+        ):
+            raise Refusal("not_found", "Connection not found.")
+        return held.connection
 
     async def _return_url(self, wish: Wish) -> str | None:
         if self._tenancy == "separate" and self._verify == "none":

@@ -6,8 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.access import check_scope
-from gateway.core.call import DEFAULT_USER
+from gateway.core.access import check_live, check_scope
 from gateway.core.wishes import Wish
 from gateway.web.answers import json_answer, tagged
 from gateway.web.auth import principal
@@ -30,6 +29,7 @@ _MOST_URLS = 20
 
 async def connect(request: web.Request) -> web.Response:
     who = await principal(request)
+    check_live(who)
     query(request, ())
     body = await json_object(request, _CONNECT)
     if "integration" not in body:
@@ -41,7 +41,7 @@ async def connect(request: web.Request) -> web.Response:
             Wish(
                 org=who.org,
                 integration=slug,
-                user=text_field(body["user"], "user") if "user" in body else DEFAULT_USER,
+                user=text_field(body["user"], "user") if "user" in body else None,
                 method=body.get("auth"),
                 scopes=_strings(body["scopes"], "scopes", _MOST_SCOPES) if "scopes" in body else None,
                 label=text_field(body["label"], "label") if "label" in body else None,
@@ -63,6 +63,7 @@ async def poll(request: web.Request) -> web.Response:
 
 async def confirm(request: web.Request) -> web.Response:
     who = await principal(request)
+    check_live(who)
     body = await json_object(request, {"user": str, "handle": str})
     for name in ("user", "handle"):
         if name not in body:
@@ -89,6 +90,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def disconnect(request: web.Request) -> web.Response:
     who = await principal(request)
+    check_live(who)
     query(request, ())
     await services(request).connecting.disconnect(who.org, request.match_info["id"])
     return web.Response(status=204)
@@ -102,6 +104,7 @@ async def return_urls(request: web.Request) -> web.Response:
 
 async def set_return_urls(request: web.Request) -> web.Response:
     who = await principal(request)
+    check_live(who)
     body = await json_object(request, {"redirect_urls": list})
     if "redirect_urls" not in body:
         raise bad_field("redirect_urls", "required", "The field 'redirect_urls' is missing.")
