@@ -11,14 +11,13 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
+from skills_catalog.definition import MOST_MISTAKES
 from skills_catalog.mistakes import Mistake
 from skills_catalog.names import nearest
 from skills_catalog.strict_yaml import Document
 from skills_catalog.validation import compile_schema, expectation, known_properties
 
 SCHEMA_FILE = Path(__file__).with_name("integration.schema.json")
-#: A file with more mistakes than that has its first ones named.
-_MOST_MISTAKES = 50
 
 _NAME = "must be lower-case letters, digits and `_`, beginning with a letter, at most 64 of them"
 # What a pattern or a choice of our schema means, by where it stands there.
@@ -43,9 +42,9 @@ def mistakes_of_shape(document: Document) -> list[Mistake]:
     if not isinstance(document.value, dict):
         return [document.mistake((), "The file must be a mapping that begins with `slug:`.")]
     found: list[Mistake] = []
-    for error in islice(_check().iter_errors(document.value), _MOST_MISTAKES):
+    for error in islice(_check().iter_errors(document.value), MOST_MISTAKES):
         found += _mistakes(document, error)
-        if len(found) >= _MOST_MISTAKES:
+        if len(found) >= MOST_MISTAKES:
             break
     return sorted(found, key=lambda mistake: mistake.line)
 
@@ -70,7 +69,7 @@ def _mistakes(document: Document, error: ValidationError) -> list[Mistake]:
             return [document.mistake(at, f"`{kind.property}` is missing.")]
         case "additionalProperties":
             known = known_properties(integration_schema(), error)
-            return [document.mistake([*at, name], _unknown(name, known)) for name in kind.unexpected[:_MOST_MISTAKES]]
+            return [document.mistake([*at, name], _unknown(name, known)) for name in kind.unexpected[:MOST_MISTAKES]]
         case "propertyNames":
             name = kind.error.instance
             return [document.mistake([*at, name], f"The name {_meaning(kind.error, at=())}.")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -75,13 +76,13 @@ def oauth_definition(
     }
 
 
-def keyed_definition(api: KeyedApi, slug: str = "keyed", **changes: Any) -> Definition:
+def keyed_definition(base_url: str, slug: str = "keyed", **changes: Any) -> Definition:
     """An integration whose API takes its key in any place that a definition can name."""
     return {
         "slug": slug,
         "name": slug.capitalize(),
         "description": "Says whose key it is.",
-        "base_url": api.base_url,
+        "base_url": base_url,
         "auth": [
             {"name": "bearer", "type": "bearer", "title": "Token"},
             {"name": "header", "type": "api_key", "title": "Key", "in": "header", "as": "X-Key"},
@@ -165,7 +166,7 @@ class Desk:
             self.server.consent(link, session or self.session, login, approve=approve), 60
         )
 
-    async def come_back(self, callback: str, session: aiohttp.ClientSession | None = None) -> Seen303:
+    async def come_back(self, callback: str, session: aiohttp.ClientSession | None = None) -> Landing:
         """Visits the callback; what it answered, and the page it led to."""
         return await visit(session or self.session, callback)
 
@@ -213,7 +214,7 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen303:
+class Landing:
     """What the callback answered, and where that led."""
 
     status: int
@@ -225,7 +226,7 @@ class Seen303:
     page_url: str
 
 
-async def visit(session: aiohttp.ClientSession, url: str) -> Seen303:
+async def visit(session: aiohttp.ClientSession, url: str) -> Landing:
     """A browser opens an address and follows where it leads, on loopback."""
     async with session.get(yarl.URL(url, encoded=True), allow_redirects=False) as first:
         status, location, headers, page = first.status, first.headers.get("Location", ""), first.headers, await first.text()
@@ -233,7 +234,7 @@ async def visit(session: aiohttp.ClientSession, url: str) -> Seen303:
     if location:
         async with session.get(yarl.URL(location, encoded=True), allow_redirects=False) as second:
             page_status, page_url, page = second.status, location, await second.text()
-    return Seen303(
+    return Landing(
         status=status, location=location, headers=headers, page=page, page_status=page_status, page_url=page_url
     )
 
@@ -265,8 +266,6 @@ def client_of(server: Provider) -> dict[str, str]:
 
 async def operate(environ: Mapping[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:
     """Runs an operator's command as its own process; exit code, stdout, stderr."""
-    import os
-
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", *arguments, cwd=ROOT, env={**os.environ, **environ},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

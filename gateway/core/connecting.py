@@ -167,7 +167,8 @@ class Connecting:
 
     async def _poll(self, org: str, connection_id: str) -> Json:
         flow = await self._flows.find(org, connection_id)
-        if flow is None:
+        if flow is None or flow.status == "connected":
+            # What a flow has made may be gone again, or renewed: the connection itself says what there is.
             held = await self._connections.find(org, connection_id)
             if held is None:
                 raise Refusal("not_found", "Connection not found.")

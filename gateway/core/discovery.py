@@ -33,7 +33,7 @@ class Discovery:
         connected = await self._connected(principal.org, user)
         clients = await self._providers.clients_of(principal.org)
         return [
-            self._integration(catalog.integrations[slug], connected, clients)
+            self._integration(principal.org, catalog.integrations[slug], connected, clients)
             for slug in sorted(catalog.integrations)
             if principal.grant.allows_integration(slug)
         ]
@@ -140,9 +140,13 @@ class Discovery:
         return methods
 
     def _integration(
-        self, integration: Integration, connected: Mapping[str, Sequence[str]], clients: Mapping[str, OAuthClient]
+        self,
+        org: str,
+        integration: Integration,
+        connected: Mapping[str, Sequence[str]],
+        clients: Mapping[str, OAuthClient],
     ) -> Json:
-        reason = self._providers.unavailable_reason(integration, clients.get(integration.slug))
+        reason = self._providers.unavailable_reason(org, integration, clients.get(integration.slug))
         item: Json = {
             "slug": integration.slug,
             "name": integration.name,

@@ -56,19 +56,19 @@ class Providers:
         """The redirect URI to register at the provider for this client."""
         return f"{self._public_url}/oauth/callback/{self.context(client)}"
 
-    def unavailable_reason(self, integration: Integration, client: OAuthClient | None) -> str | None:
-        """Why nobody can connect the integration, ready to act on; None where somebody can."""
+    def unavailable_reason(self, org: str, integration: Integration, client: OAuthClient | None) -> str | None:
+        """Why nobody of an org can connect the integration, ready to act on; None where somebody can."""
         if client is not None or any(not method.is_oauth for method in integration.auth):
             return None
-        return self.missing_client(integration)
+        return self.missing_client(org, integration)
 
-    def missing_client(self, integration: Integration) -> str:
+    def missing_client(self, org: str, integration: Integration) -> str:
         """What to do where an OAuth method has no client: with the redirect URI to register."""
         callback = f"{self._public_url}/oauth/callback/{integration.slug}"
         if self._tenancy == "separate":
             return (
-                f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}.ORG_ID, "
-                f"then run: skillway orgs set-client ORG_ID {integration.slug}"
+                f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}.{org}, "
+                f"then run: skillway orgs set-client {org} {integration.slug}"
             )
         return (
             f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}, "

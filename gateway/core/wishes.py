@@ -98,7 +98,7 @@ class Wishes:
     async def link_flow(self, integration: Integration, method: AuthMethod, wish: Wish) -> Flow:
         """A flow that a person finishes in a browser."""
         if method.is_oauth and await self._providers.client(wish.org, integration.slug) is None:
-            raise Refusal("forbidden", self._providers.missing_client(integration))
+            raise Refusal("forbidden", self._providers.missing_client(wish.org, integration))
         return await self.flow(
             integration,
             method,

@@ -70,6 +70,9 @@ class FastWire:
             connection = await self._connect(url)
         else:
             attempt.reused = True
+        if not connection.usable:
+            connection.abort()
+            raise ConnectionResetError(errno.ECONNRESET, "closed before the request was written")
         attempt.sent = True
         try:
             raw = await connection.exchange(head, request.body, limit)
@@ -173,6 +176,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
+        # What sloppy servers do and what hides no second answer; aiohttp's client allows the same.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._transport: Transport
         self._waiter: asyncio.Future[Raw] | None = None
         #: Open, and in step with the peer.
@@ -191,8 +196,6 @@ class _Connection(asyncio.Protocol):
         self._size = self._status = self._interim = self.received = 0
         self.reusable = False
         self._waiter = self._loop.create_future()
-        if not self.usable:
-            raise ConnectionResetError(errno.ECONNRESET, "closed before the request was written")
         if body and len(body) <= _ONE_WRITE:
             head += body
             body = None

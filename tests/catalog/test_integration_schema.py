@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from skills_catalog.building import _ONLY_FOR
+from skills_catalog.auth_methods import ONLY_FOR
 from skills_catalog.model import AuthMethod, Skill
 from skills_catalog.shape import integration_schema
 
@@ -43,7 +43,7 @@ def test_every_key_of_an_auth_method_and_an_action_reaches_the_model() -> None:
 
     assert method <= set(AuthMethod.__dataclass_fields__)
     assert action <= set(Skill.__dataclass_fields__)
-    assert set(_ONLY_FOR) <= set(SCHEMA["$defs"]["auth"]["properties"])
+    assert set(ONLY_FOR) <= set(SCHEMA["$defs"]["auth"]["properties"])
 
 
 def test_every_property_that_people_write_has_a_title_or_a_description() -> None:

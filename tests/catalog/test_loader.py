@@ -881,9 +881,11 @@ def test_schemas_that_double_at_every_step_are_refused() -> None:
 
 
 def test_a_file_full_of_mistakes_names_the_first_ones() -> None:
-    found = mistakes(NOTES + "".join(f"x{n}: 1\n" for n in range(5000)))
+    unknown_keys = NOTES + "".join(f"x{n}: 1\n" for n in range(5000))
+    unknown_methods = broken("    auth: [key]\n", f"    auth: [{', '.join(f'k{n}' for n in range(900))}]\n")
 
-    assert len(found) == 50
+    assert len(mistakes(unknown_keys)) == 50
+    assert len(mistakes(unknown_methods)) == 50
 
 
 def test_the_message_reads_like_a_compilers() -> None:

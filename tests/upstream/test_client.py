@@ -156,6 +156,10 @@ async def test_the_environments_proxies_and_netrc_are_not_used(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3;ext=1\r\ndef\r\n0\r\nX-Trailer: 1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcdef",
         b"HTTP/1.0 200 OK\r\n\r\nabcdef",
+        # Sloppy, and common enough.
+        b"HTTP/1.1 200\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"HTTP/1.1 200 OK\nContent-Length: 6\n\nabcdef",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6 \r\nabcdef\r\n0\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
     ],
 )
@@ -342,7 +346,7 @@ async def test_a_broken_answer_ends_in_time_with_its_code_and_its_connection_clo
     async with hostile(behaviour, **options) as fake:
         started = time.monotonic()
         failed = await failure(upstream, ask(fake.base_url, method, timeout=0.4))
-        assert time.monotonic() - started < 1.4
+        assert time.monotonic() - started < 2
         assert failed.code in codes.split()
         assert failed.sent
         # A fresh connection that breaks is no stale one: nothing is repeated.
@@ -426,7 +430,7 @@ async def test_a_stream_that_breaks_says_so_and_one_that_hangs_or_drips_ends(
         with pytest.raises(UpstreamFailed) as failed:
             async for _ in stream.chunks:
                 pass
-        assert time.monotonic() - started < 1.4
+        assert time.monotonic() - started < 2
         assert failed.value.code in codes.split()
         assert failed.value.sent
         if behaviour != "broken_encoding":  # that body was read to its end
