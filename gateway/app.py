@@ -47,6 +47,7 @@ from gateway.upstream.token_http import TokenHttp
 from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
 from gateway.web.health import healthz, readyz
+from gateway.web.request_log import RequestLog
 from gateway.web.server import Listener
 from gateway.worker import Worker
 from oauth.credentials import CredentialSource
@@ -135,6 +136,8 @@ async def _services(
     )
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
+    request_log = RequestLog(settings.effective_log_format())
+    stack.callback(request_log.flush)
     links = Links(public_url, _link_key(opened.master), clock)
     providers = Providers(
         catalogs,
@@ -219,6 +222,7 @@ async def _services(
             clock=clock,
         ),
         health=Health(database.check),
+        request_log=request_log,
     )
 
 

@@ -23,8 +23,11 @@ class Access:
 
     async def principal(self, key: str) -> Principal:
         """The principal of a key's text. Raises `Refusal` with `api_key_invalid`, `_revoked` or `_expired`."""
+        digest = keys.digest(key)
+        found = self._known.peek(digest)
         # The checksum first: noise costs no look-up.
-        found = await self._known.get(keys.digest(key)) if keys.is_well_formed(key) else None
+        if found is None and keys.is_well_formed(key):
+            found = await self._known.get(digest)
         if found is None:
             raise Refusal("api_key_invalid", "Invalid API key. Check that it was copied whole.")
         api_key, org = found

@@ -35,6 +35,11 @@ class Remembered(Generic[K, V]):
         #: Counts changes, so that a look-up begun before one is not remembered after it.
         self._changes = 0
 
+    def peek(self, key: K) -> V | None:
+        """What is remembered, without a look-up."""
+        known = self._known.get(key)
+        return known[1] if known is not None and known[0] > self._clock() else None
+
     async def get(self, key: K) -> V:
         known = self._known.get(key)
         if known is not None and known[0] > self._clock():

@@ -6,7 +6,6 @@ decoding and the meaning of every failure are decided here, once for both.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import ssl
 import time
@@ -18,6 +17,7 @@ import aiohttp
 
 from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.upstream import decoding, redirects
+from gateway.upstream.deadline import Deadline
 from gateway.upstream.egress import DEFAULT_PORTS, AddressRefused, Egress, Url, parse_url_strict
 from gateway.upstream.fast import FastWire
 from gateway.upstream.session import SessionWire, headers_of
@@ -87,7 +87,7 @@ class HttpUpstream:
         """
         attempt = Attempt()
         try:
-            async with asyncio.timeout(request.timeout):
+            with Deadline(request.timeout):
                 url = _url_of(request.origin)
                 raw = await self._exchange(request, url, attempt, limit)
                 if request.follow_redirects and raw.status in redirects.STATUSES:
@@ -104,7 +104,7 @@ class HttpUpstream:
         attempt = Attempt()
         started = time.monotonic()
         try:
-            async with asyncio.timeout(request.timeout):
+            with Deadline(request.timeout):
                 response = await self._open(request, _url_of(request.origin), attempt)
         except Exception as error:
             raise _failed(error, attempt, request) from error
@@ -239,7 +239,7 @@ async def _chunks(
     try:
         while True:
             started = time.monotonic()
-            async with asyncio.timeout(budget):
+            with Deadline(budget):
                 piece = await read()
             budget -= time.monotonic() - started
             if not piece:

@@ -20,6 +20,9 @@ async def read(request: web.Request) -> bytes:
     """The body, within the deadline and the limit."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal("unsupported_media_type", "Send the body uncompressed.")
+    if request.content.is_eof():
+        # It came with the head: nothing to wait for, and no timer to set.
+        return await request.read()
     try:
         async with asyncio.timeout(BODY_DEADLINE):
             return await request.read()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.core.errors import Refusal
 from gateway.web.answers import refusal_answer
-from gateway.web.context import PRINCIPAL, REQUEST_ID
+from gateway.web.context import PRINCIPAL, REQUEST_ID, services
 
 log = logging.getLogger("skillway.requests")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request an id, turns whatever is raised into an answer, and writes one log line."""
-    request_id = "req_" + secrets.token_hex(8)
+    request_id = "req_" + os.urandom(8).hex()
     request[REQUEST_ID] = request_id
     began = perf_counter()
     try:
@@ -42,8 +42,18 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         response.headers["Server"] = "skillway"
-    if log.isEnabledFor(logging.INFO):
-        _log(request, response.status, request_id, perf_counter() - began)
+    resource = request.match_info.route.resource
+    who = request.get(PRINCIPAL)
+    # The route's template only: a path or a query may hold what somebody typed by mistake.
+    services(request).request_log.line(
+        request.method,
+        resource.canonical if resource is not None else "-",
+        response.status,
+        request_id,
+        round((perf_counter() - began) * 1000, 1),
+        who.org if who is not None else None,
+        who.key.id if who is not None else None,
+    )
     return response
 
 
@@ -62,21 +72,3 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.StreamResp
     if error.status < 400:
         return error
     return refusal_answer(Refusal("bad_request", "The request cannot be read."))
-
-
-def _log(request: web.Request, status: int, request_id: str, seconds: float) -> None:
-    resource = request.match_info.route.resource
-    principal = request.get(PRINCIPAL)
-    # The route's template only: a path or a query may hold what somebody typed by mistake.
-    log.info(
-        "%s %s %d",
-        request.method,
-        resource.canonical if resource is not None else "-",
-        status,
-        extra={
-            "request_id": request_id,
-            "ms": round(seconds * 1000, 1),
-            "org": principal.org if principal else None,
-            "key": principal.key.id if principal else None,
-        },
-    )

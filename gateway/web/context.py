@@ -15,6 +15,7 @@ from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.keys import Principal
 from gateway.settings import Settings
+from gateway.web.request_log import RequestLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Services:
     connecting: Connecting
     consent: Consent
     health: Health
+    request_log: RequestLog
 
 
 SERVICES = web.AppKey("services", Services)
