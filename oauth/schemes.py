@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -108,13 +108,13 @@ def credential_from_input(
     kind: str,
     given: Mapping[str, object],
     *,
-    pattern: str | None = None,
+    accepts: Callable[[str], bool] | None = None,
     also: Collection[str] = (),
     now: float = 0.0,
 ) -> Credential:
     """The credential that somebody entered for a method of type `kind`.
 
-    `also` names the connection fields that may stand beside it and are read elsewhere. Raises
+    `accepts` says whether a value looks like one of this service. `also` names the connection fields that may stand beside it and are read elsewhere. Raises
     `InputRefused`, which names the key that is missing, unknown or wrong, and shows no value.
     """
     wanted = INPUTS.get(kind)
@@ -130,7 +130,7 @@ def credential_from_input(
 
     values = {key: _entered(key, given[key]) for key in wanted}
     subject = _PATTERN_IS_ABOUT.get(kind)
-    if pattern is not None and subject is not None and re.search(pattern, values[subject]) is None:
+    if accepts is not None and subject is not None and not accepts(values[subject]):
         raise InputRefused(
             subject, f"`{subject}` does not look like one of this service; check that it was copied whole"
         )

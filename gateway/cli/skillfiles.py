@@ -56,7 +56,7 @@ def skill_folder(directory: Path, platform: str, slug: str | None) -> Path:
     """The folder of an integration's skill, or of the core skill where there is no slug."""
     if slug is None:
         return directory / PLATFORMS[platform] / "skillway"
-    return directory / PLATFORMS[platform] / (slug if platform == "generic" else f"skillway-{slug}")
+    return directory / PLATFORMS[platform] / (slug if platform == "generic" else f"skillway-{slug.replace('_', '-')}")
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.connections import Connections
-from gateway.core.entered import bad_field, check_fields, field_names, is_return_url
+from gateway.core.entered import accepts, bad_field, check_fields, field_names, is_return_url
 from gateway.core.errors import Refusal
 from gateway.core.establishing import Establishing, over
 from gateway.core.flows import Flow, FlowStore
@@ -153,7 +153,7 @@ class Connecting:
         names = field_names(integration)
         try:
             credential = credential_from_input(
-                method.type, wish.credentials, pattern=method.pattern, also=names, now=self._clock()
+                method.type, wish.credentials, accepts=accepts(method), also=names, now=self._clock()
             )
         except InputRefused as refused:
             raise bad_field(f"credentials/{refused.field}", f"{refused}.") from None

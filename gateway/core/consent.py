@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 from gateway.core.catalogs import Catalogs
-from gateway.core.entered import bad_field, check_fields, field_names
+from gateway.core.entered import accepts, bad_field, check_fields, field_names
 from gateway.core.establishing import Establishing, over
 from gateway.core.flows import Flow, FlowSecrets, FlowStore
 from gateway.core.links import Links
@@ -194,7 +194,7 @@ class Consent:
         """A credential typed into our page: kept like a code, so that it waits for the confirmation like one."""
         given = {name: form.get(name, "") for name in INPUTS.get(method.type, ())}
         try:
-            credential_from_input(method.type, given, pattern=method.pattern)
+            credential_from_input(method.type, given, accepts=accepts(method))
         except InputRefused as refused:
             raise bad_field(refused.field, f"{refused}.") from None
         kept = FlowSecrets(browser=hash_state(browser), code=Secret(json.dumps(given)), callback_fields=fields)

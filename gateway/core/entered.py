@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.errors import Refusal
-from skills_catalog.model import Integration
+from skills_catalog.model import AuthMethod, Integration
 from skills_catalog.validation import compile_schema, expectation
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
@@ -40,6 +40,11 @@ def check_fields(integration: Integration, given: Mapping[str, Any], *, partial:
             raise bad_field(item.name, f"The connection field {item.name!r} {expectation(error)}.")
         fields[item.name] = value
     return fields
+
+
+def accepts(method: AuthMethod) -> Callable[[str], bool] | None:
+    """The method's pattern as a check that takes linear time, whoever wrote the pattern; None without one."""
+    return compile_schema({"pattern": method.pattern}).is_valid if method.pattern is not None else None
 
 
 def field_names(integration: Integration) -> frozenset[str]:

@@ -13,7 +13,7 @@ from gateway.core.accounts import CredentialRefused, identify
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.connections import Connections
-from gateway.core.entered import bad_field
+from gateway.core.entered import accepts, bad_field
 from gateway.core.errors import Refusal
 from gateway.core.flows import Flow, FlowSecrets, FlowStore
 from gateway.core.providers import Providers
@@ -147,7 +147,7 @@ class Establishing:
         fields, now = {**flow.fields, **kept.callback_fields}, self._clock()
         if not method.is_oauth:
             typed = json.loads(kept.code.reveal())
-            credential = credential_from_input(method.type, typed, pattern=method.pattern, now=now)
+            credential = credential_from_input(method.type, typed, accepts=accepts(method), now=now)
             return TokenAnswer(credential=credential, fields=fields)
         provider = replace(await self.provider(flow, method, fields), redirect_uri=kept.redirect_uri)
         answer = await tokens.exchange_code(self._http, provider, kept.code, kept.verifier, now=now)

@@ -242,7 +242,6 @@ def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
     return Refusal(
         "bad_request",
         first.message,
-        hint=f"Did you mean {first.suggestion!r}?" if first.suggestion else None,
         details={"action": skill.id, "fields": [_shown(problem) for problem in found]},
     )
 

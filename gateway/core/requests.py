@@ -61,9 +61,7 @@ def build_request(
         elif param.location != "path":
             body_fields.append((param, value))
     body, content_type = _body(skill, body_fields, injection)
-    if content_type:
-        headers.append(("Content-Type", content_type))
-    headers = _with_defaults(headers)
+    headers = _with_defaults(headers, content_type)
     headers += injection.headers
     if injection.cookies:
         headers.append(("Cookie", "; ".join(f"{name}={value}" for name, value in injection.cookies)))
@@ -220,11 +218,16 @@ def _fill(value: str, fields: Mapping[str, str]) -> str:
     return filled
 
 
-def _with_defaults(headers: Pairs) -> Pairs:
+def _with_defaults(headers: Pairs, content_type: str | None) -> Pairs:
     """A later header replaces an earlier one of the same name; ours stand only where the definition is silent."""
     by_name = {"accept": ("Accept", "application/json"), "user-agent": ("User-Agent", USER_AGENT)}
+    if content_type is not None:
+        by_name["content-type"] = ("Content-Type", content_type)
     for name, value in headers:
         by_name[name.lower()] = (name, value)
+    if content_type is not None and content_type.startswith("multipart/"):
+        # Nobody else knows the boundary.
+        by_name["content-type"] = ("Content-Type", content_type)
     return list(by_name.values())
 
 
