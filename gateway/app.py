@@ -132,7 +132,7 @@ async def _services(
     leases = SqlLeases(database, clock=clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
     upstream = HttpUpstream(
-        Egress(_policy(settings, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
+        Egress(_policy(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
     )
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
@@ -226,14 +226,16 @@ async def _services(
     )
 
 
-def _policy(settings: Settings, port: int) -> Policy:
+def _policy(settings: Settings, public_url: str, port: int) -> Policy:
     """Where requests may go: never to ourselves, our database or our Valkey."""
     own = [(settings.host, port)]
     for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
         parts = urlsplit(url.reveal()) if url else None
         if parts is not None and parts.hostname:
             own.append((parts.hostname, parts.port or usual))
-    return Policy.of(map(str, settings.allowed_private_networks), own)
+    public = urlsplit(public_url)
+    ours = (public.hostname or "", public.port or (443 if public.scheme == "https" else 80))
+    return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
 def _link_key(master: MasterKey) -> bytes:

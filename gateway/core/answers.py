@@ -130,7 +130,7 @@ def json_bytes(body: bytes) -> bytes | None:
         _raw_json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return body.strip()
+    return body
 
 
 def _is_json(media_type: str) -> bool:

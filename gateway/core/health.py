@@ -16,6 +16,10 @@ class Health:
         self._check_store = check_store
         self._draining = False
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
     def drain(self) -> None:
         """From here on load balancers are told to look elsewhere."""
         self._draining = True

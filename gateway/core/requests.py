@@ -30,6 +30,12 @@ _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 Pairs = list[tuple[str, str]]
 
+_DEFAULT_HEADERS = {
+    "accept": ("Accept", "application/json"),
+    "accept-encoding": ("Accept-Encoding", "gzip, deflate"),
+    "user-agent": ("User-Agent", USER_AGENT),
+}
+
 
 def build_request(
     integration: Integration,
@@ -220,7 +226,7 @@ def _fill(value: str, fields: Mapping[str, str]) -> str:
 
 def _with_defaults(headers: Pairs, content_type: str | None) -> Pairs:
     """A later header replaces an earlier one of the same name; ours stand only where the definition is silent."""
-    by_name = {"accept": ("Accept", "application/json"), "user-agent": ("User-Agent", USER_AGENT)}
+    by_name = dict(_DEFAULT_HEADERS)
     if content_type is not None:
         by_name["content-type"] = ("Content-Type", content_type)
     for name, value in headers:

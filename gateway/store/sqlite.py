@@ -1,18 +1,18 @@
-"""SQLite: one connection that writes and one that reads, each in its own thread; other processes may share the file."""
+"""SQLite: one connection that writes and one that reads; other processes may share the file."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import queue
 import sqlite3
 import stat
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import aiosqlite
 
 from gateway.store.database import (
     AlreadyThere,
@@ -21,7 +21,6 @@ from gateway.store.database import (
     NotStorable,
     NotUsable,
     Row,
-    Statement,
     StorageUnavailable,
     Value,
     compile_sql,
@@ -50,6 +49,7 @@ _PRAGMAS = (
     "PRAGMA cache_size = -8000",
     "PRAGMA journal_size_limit = 16777216",
 )
+_READ_ONLY = "PRAGMA query_only = ON"
 _UNIQUE = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"})
 _NO_DATABASE = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
 #: After these nobody knows what is on the disk: a second fsync may succeed and mean nothing.
@@ -57,15 +57,15 @@ _FSYNC = frozenset({"SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC"})
 
 
 class SqliteDatabase:
-    """One file. Open it with `SqliteDatabase.open(path)`."""
+    """One file. Open it with `SqliteDatabase.open(path)`, and close it: its threads keep the process alive."""
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path, writer: _Thread, reader: _Thread) -> None:
+    def __init__(self, path: Path, writer: _Writer, reader: _Statements) -> None:
         self.path = path
         self._writer = writer
         self._reader = reader
-        # Single statements need no lock, the writer's thread keeps them apart; a transaction takes several turns.
+        # A transaction takes several turns of the writer's thread: nothing of another task may come in between.
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
 
@@ -75,130 +75,117 @@ class SqliteDatabase:
         path = path.absolute()
         refuse_network(path.parent, mounts)
         make_private(path)
-        writer = await _Thread.start(f"{path.name} writes", lambda: _connect(path))
+        writer = _Writer(await _connect(path))
         try:
-            reader = await _Thread.start(f"{path.name} reads", lambda: _connect(path, "PRAGMA query_only = ON"))
+            reader = _Statements(await _connect(path, _READ_ONLY))
         except BaseException:
             await writer.close()
             raise
         return cls(path, writer, reader)
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
-        statement = compile_sql(sql, "sqlite")
-        values = statement.values(params)
-        if statement.reads:
-            return await self._reader.run(lambda connection: _rows(connection, statement, values))
-        return await self._write(lambda connection: _rows(connection, statement, values))
+        if compile_sql(sql, "sqlite").reads:
+            return await self._reader.fetch(sql, **params)
+        async with self._turn():
+            return await self._writer.fetch(sql, **params)
 
     async def fetch_one(self, sql: str, /, **params: Value) -> Row | None:
         rows = await self.fetch(sql, **params)
         return rows[0] if rows else None
 
     async def execute(self, sql: str, /, **params: Value) -> int:
-        statement = compile_sql(sql, "sqlite")
-        values = statement.values(params)
-        return await self._write(lambda connection: _change(connection, statement, values))
+        # Outside a transaction a statement is one by itself, and takes the write lock before it reads anything.
+        async with self._turn():
+            return await self._writer.execute(sql, **params)
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]], /) -> None:
         await self.write([(sql, rows)])
 
     async def write(self, batches: Sequence[Batch], /) -> None:
-        compiled = [(compile_sql(sql, "sqlite"), rows) for sql, rows in batches]
-
-        def work(connection: sqlite3.Connection) -> None:
-            for statement, rows in compiled:
-                _change_many(connection, statement, rows)
-
-        await self._write(work)
+        async with self.transaction() as transaction:
+            for sql, rows in batches:
+                await transaction.execute_many(sql, rows)
 
     @contextlib.asynccontextmanager
-    async def transaction(self, *, patient: bool = False) -> AsyncIterator[_Transaction]:
-        self._refuse_nesting()
-        async with self._lock:
-            self._holder = asyncio.current_task()
+    async def transaction(self, *, patient: bool = False) -> AsyncIterator[_Statements]:
+        async with self._turn():
             try:
-                await self._writer.run(_begin)
-                yield _Transaction(self._writer)
-                await self._writer.run(_commit)
+                # IMMEDIATE takes the write lock before anything is read: a deferred transaction that reads and
+                # then writes fails at once when another process wrote in between, in spite of the busy timeout.
+                await self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                await self._writer.execute("COMMIT")
             except BaseException:
-                # Also for a task cancelled while it waited for BEGIN: the thread does what it was given.
-                with contextlib.suppress(StorageUnavailable):
-                    await self._writer.run(_rollback)
+                # Also where the task was cancelled: what the thread was given before, it does before.
+                await self._writer.roll_back()
                 raise
-            finally:
-                self._holder = None
 
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[_Transaction]:
+    async def snapshot(self) -> AsyncIterator[_Statements]:
         # A connection of its own: a long copy must not keep the reader from the calls.
-        path = self.path
-        thread = await _Thread.start(f"{path.name} snapshot", lambda: _connect(path, "PRAGMA query_only = ON"))
+        statements = _Statements(await _connect(self.path, _READ_ONLY))
         try:
-            await thread.run(lambda connection: connection.execute("BEGIN").close())
-            yield _Transaction(thread)
+            await statements.execute("BEGIN")
+            yield statements
         finally:
-            await thread.close()
+            await statements.close()
 
     async def check(self) -> None:
         if self._writer.broken:
             raise StorageUnavailable
-        await self._reader.run(lambda connection: connection.execute("SELECT 1").close())
+        await self._reader.fetch("SELECT 1")
 
     async def checkpoint(self) -> None:
         """Moves the write-ahead log into the file and empties it, as far as readers of other processes allow."""
-        await self._writer.run(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close())
+        await self.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def copy_into(self, target: Path) -> None:
         """A consistent copy of the whole file, made beside the running writers; `target` must be empty or missing."""
-        path = self.path
         descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         os.close(descriptor)
-        thread = await _Thread.start(f"{path.name} copy", lambda: _connect(path))
         try:
-            await thread.run(lambda connection: connection.execute("VACUUM INTO ?", (str(target),)).close())
+            statements = _Statements(await _connect(self.path))
+            try:
+                await statements.execute("VACUUM INTO :target", target=str(target))
+            finally:
+                await statements.close()
             await asyncio.to_thread(_sync, target)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        finally:
-            await thread.close()
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def whole(connection: sqlite3.Connection) -> T:
-            _begin(connection)
-            try:
-                result = work(connection)
-                _commit(connection)
-            except BaseException:
-                _rollback(connection)
-                raise
-            return result
-
-        if not self._lock.locked():
-            return await self._writer.run(whole)
-        self._refuse_nesting()
-        async with self._lock:
-            return await self._writer.run(whole)
-
-    def _refuse_nesting(self) -> None:
-        if self._holder is not None and self._holder is asyncio.current_task():
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """The writer is this task's alone."""
+        task = asyncio.current_task()
+        if self._holder is not None and self._holder is task:
             raise RuntimeError("inside a transaction use what transaction() yields: the database waits for it")
+        async with self._lock:
+            self._holder = task
+            try:
+                yield
+            finally:
+                self._holder = None
 
 
-class _Transaction:
-    """Statements on one connection that is inside a transaction."""
+class _Statements:
+    """Statements on one connection; its thread does them in the order in which they came."""
 
-    def __init__(self, thread: _Thread) -> None:
-        self._thread = thread
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._closed = False
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         statement = compile_sql(sql, "sqlite")
         values = statement.values(params)
-        return await self._thread.run(lambda connection: _rows(connection, statement, values))
+        refuse_nul(values)
+        return [*await self._do(lambda: self._connection.execute_fetchall(statement.text, values))]
 
     async def fetch_one(self, sql: str, /, **params: Value) -> Row | None:
         rows = await self.fetch(sql, **params)
@@ -207,97 +194,54 @@ class _Transaction:
     async def execute(self, sql: str, /, **params: Value) -> int:
         statement = compile_sql(sql, "sqlite")
         values = statement.values(params)
-        return await self._thread.run(lambda connection: _change(connection, statement, values))
+        refuse_nul(values)
+        cursor = await self._do(lambda: self._connection.execute(statement.text, values))
+        # A statement with rows has not ended, and is not committed, before they are read.
+        assert not cursor.description, f"use fetch for what answers with rows: {sql}"
+        return max(cursor.rowcount, 0)
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]], /) -> None:
         statement = compile_sql(sql, "sqlite")
-        await self._thread.run(lambda connection: _change_many(connection, statement, rows))
-
-
-class _Thread:
-    """One connection and the thread that alone touches it; work is done in the order in which it came."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = False
-        #: Set once the disk failed to sync: nothing may be written until the process starts anew.
-        self.broken = False
-
-    @classmethod
-    async def start(cls, name: str, connect: Callable[[], sqlite3.Connection]) -> _Thread:
-        self = cls()
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        threading.Thread(target=self._work, args=(connect, _Job(opened, None)), name=name, daemon=True).start()
-        await opened
-        return self
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._closed or self.broken:
-            raise StorageUnavailable
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(future, work))
-        return await future
+        for row in rows:
+            refuse_nul(row)
+        await self._do(lambda: self._connection.executemany(statement.text, rows))
 
     async def close(self) -> None:
         """After all work that was given; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self._connection.close()
+
+    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
         if self._closed:
-            return
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closed = True
-        self._jobs.put(_Job(closed, sqlite3.Connection.close))
-        self._jobs.put(None)
-        await closed
+            raise StorageUnavailable
+        with _translated():
+            return await work()
 
-    def _work(self, connect: Callable[[], sqlite3.Connection], opening: _Job) -> None:
+
+class _Writer(_Statements):
+    """Statements that write: whether the disk still syncs is learned also where nobody waits any more."""
+
+    #: Set once the disk failed to sync: nothing may be written until the process starts anew.
+    broken = False
+
+    async def roll_back(self) -> None:
+        """Ends the transaction, if there is one; also on a broken disk."""
+        with contextlib.suppress(StorageUnavailable):
+            await super()._do(self._connection.rollback)
+
+    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await asyncio.shield(self._watch(work))
+
+    async def _watch(self, work: Callable[[], Awaitable[T]]) -> T:
+        if self.broken:
+            raise StorageUnavailable
         try:
-            with _translated():
-                connection = connect()
-        except BaseException as error:
-            opening.fail(error)
-            return
-        opening.succeed(None)
-        while (job := self._jobs.get()) is not None:
-            try:
-                with _translated():
-                    result = job.work(connection)
-            except BaseException as error:
-                if _errorname(error.__cause__) in _FSYNC:
-                    self.broken = True
-                job.fail(error)
-            else:
-                job.succeed(result)
-            # What was asked and answered must not live on until the next job comes.
-            del job
-            result = None
-
-
-class _Job:
-    """Work for the thread, and where its end is told."""
-
-    __slots__ = ("_future", "_loop", "work")
-
-    def __init__(self, future: asyncio.Future[Any], work: Any) -> None:
-        self._future = future
-        self._loop = future.get_loop()
-        self.work = work
-
-    def succeed(self, result: object) -> None:
-        self._tell(result, None)
-
-    def fail(self, error: BaseException) -> None:
-        self._tell(None, error)
-
-    def _tell(self, result: object, error: BaseException | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: object, error: BaseException | None) -> None:
-        if self._future.done():  # cancelled by whoever waited
-            return
-        if error is None:
-            self._future.set_result(result)
-        else:
-            self._future.set_exception(error)
+            return await super()._do(work)
+        except StorageUnavailable as error:
+            if _errorname(error.__cause__) in _FSYNC:
+                self.broken = True
+            raise
 
 
 def refuse_network(folder: Path, mounts: Path) -> None:
@@ -340,73 +284,34 @@ def make_private(path: Path) -> None:
         raise NotUsable(f"The database {path} cannot be opened: {error.strerror}.") from error
 
 
-def _connect(path: Path, *more: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
-    connection.row_factory = sqlite3.Row
-    try:
-        _switch_to_wal(connection)
-        for pragma in (*_PRAGMAS, *more):
-            connection.execute(pragma).close()
-    except BaseException as error:
-        connection.close()
-        if _errorname(error) in _NO_DATABASE:
-            raise NotUsable(f"{path} is damaged or not an SQLite database ({error}). Restore a backup.") from error
-        raise
-    return connection
+async def _connect(path: Path, *more: str) -> aiosqlite.Connection:
+    with _translated():
+        connection = await aiosqlite.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            await _switch_to_wal(connection)
+            await connection.executescript(";".join((*_PRAGMAS, *more)))
+        except BaseException as error:
+            await connection.close()
+            if _errorname(error) in _NO_DATABASE:
+                raise NotUsable(f"{path} is damaged or not an SQLite database ({error}). Restore a backup.") from error
+            raise
+        return connection
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+async def _switch_to_wal(connection: aiosqlite.Connection) -> None:
     # The switch does not wait for other processes that switch, whatever the busy timeout says.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL").close()
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    # IMMEDIATE takes the write lock before anything is read: a deferred transaction that reads and then
-    # writes fails at once when another process wrote in between, in spite of the busy timeout.
-    connection.execute("BEGIN IMMEDIATE").close()
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("COMMIT").close()
-    except BaseException:
-        _rollback(connection)
-        raise
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK").close()
-
-
-def _rows(connection: sqlite3.Connection, statement: Statement, values: Sequence[Value]) -> list[Any]:
-    refuse_nul(values)
-    cursor = connection.execute(statement.text, values)
-    rows = cursor.fetchall()
-    cursor.close()
-    return rows
-
-
-def _change(connection: sqlite3.Connection, statement: Statement, values: Sequence[Value]) -> int:
-    refuse_nul(values)
-    cursor = connection.execute(statement.text, values)
-    count = max(cursor.rowcount, 0)
-    cursor.close()
-    return count
-
-
-def _change_many(connection: sqlite3.Connection, statement: Statement, rows: Sequence[Sequence[Value]]) -> None:
-    for row in rows:
-        refuse_nul(row)
-    connection.executemany(statement.text, rows).close()
+            await asyncio.sleep(0.02)
 
 
 def _sync(path: Path) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.errors import Refusal
 from gateway.core.strict_json import NotStrictJson, parse
+from gateway.web.context import LAST
 from skills_catalog.names import nearest
 
 #: Seconds for a request body to arrive, whatever its size: 8 MiB in that time is a slow line.
@@ -27,9 +29,11 @@ async def read(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_DEADLINE):
             return await request.read()
     except TimeoutError:
-        # What is still to come of the body would be read as the next request.
-        request.protocol.force_close()
+        request[LAST] = True
         raise Refusal("bad_request", f"The body did not arrive within {BODY_DEADLINE:g} s.") from None
+    except (ConnectionError, RequestPayloadError):
+        request[LAST] = True
+        raise Refusal("bad_request", "The body broke off, or its chunks are malformed.") from None
 
 
 async def json_object(request: web.Request, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:

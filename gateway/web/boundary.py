@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.core.errors import Refusal
+from gateway.core.ids import random_hex
 from gateway.web.answers import refusal_answer
-from gateway.web.context import PRINCIPAL, REQUEST_ID, services
+from gateway.web.context import LAST, PRINCIPAL, REQUEST_ID, services
+from gateway.web.peers import peer_of
 
 log = logging.getLogger("skillway.requests")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: What the log says of a request whose client did not wait for the answer.
+_GONE = 499
 
 
 @web.middleware
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request an id, turns whatever is raised into an answer, and writes one log line."""
-    request_id = "req_" + os.urandom(8).hex()
+    request_id = f"req_{random_hex(8)}"
     request[REQUEST_ID] = request_id
     began = perf_counter()
     try:
-        if not request.raw_path.startswith("/"):
-            # The absolute form (RFC 9112 §3.2.2) would let a client choose our host name.
-            raise Refusal("bad_request", "Send the path alone in the request line.")
+        _check_framing(request)
         response = await handler(request)
     except Refusal as refusal:
         if refusal.status >= 500 and refusal.__cause__ is not None:
@@ -34,18 +35,28 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         response = refusal_answer(refusal)
     except web.HTTPException as error:
         response = _from_http(request, error)
+    except ConnectionError:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        response = web.Response(status=_GONE)
     except Exception as error:
         log.error("%s failed: %s", request_id, type(error).__name__, exc_info=error)
         response = refusal_answer(
             Refusal("internal", f"Something went wrong here. Tell the operator the reference {request_id}.")
         )
+    ours = services(request)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         response.headers["Server"] = "skillway"
+        if request.writer.output_size > 0:
+            # A part of another answer is out: this one would be taken for its end.
+            request.protocol.force_close()
+        elif ours.health.draining or request.get(LAST):
+            response.force_close()
     resource = request.match_info.route.resource
     who = request.get(PRINCIPAL)
     # The route's template only: a path or a query may hold what somebody typed by mistake.
-    services(request).request_log.line(
+    ours.request_log.line(
         request.method,
         resource.canonical if resource is not None else "-",
         response.status,
@@ -53,8 +64,22 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         round((perf_counter() - began) * 1000, 1),
         who.org if who is not None else None,
         who.key.id if who is not None else None,
+        peer_of(request, ours.settings.trusted_proxies),
     )
     return response
+
+
+def _check_framing(request: web.Request) -> None:
+    """Refuses what the parser lets through, though a proxy before us may read it in another way."""
+    if not request.raw_path.startswith("/"):
+        # The absolute form (RFC 9112 §3.2.2) would let a client choose our host name.
+        request[LAST] = True
+        raise Refusal("bad_request", "Send the path alone in the request line.")
+    encoding = request.headers.get("Transfer-Encoding")
+    if encoding is not None and (encoding.lower() != "chunked" or request.version < HttpVersion11):
+        # RFC 9112 §6.1: chunks in HTTP/1.0 are faulty framing, and no other coding is one that we decode.
+        request[LAST] = True
+        raise Refusal("bad_request", "The only transfer coding is `chunked`, and only in HTTP/1.1.")
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -38,6 +38,8 @@ SERVICES = web.AppKey("services", Services)
 #: What the log line of a request tells.
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
+#: Set where the connection is closed after the answer: what follows on it cannot be told apart from the body.
+LAST = web.RequestKey("last", bool)
 
 
 def services(request: web.Request) -> Services:

@@ -27,7 +27,15 @@ class RequestLog:
         self._stamp = ""
 
     def line(
-        self, method: str, route: str, status: int, request_id: str, ms: float, org: str | None, key: str | None
+        self,
+        method: str,
+        route: str,
+        status: int,
+        request_id: str,
+        ms: float,
+        org: str | None,
+        key: str | None,
+        peer: str | None,
     ) -> None:
         """Notes an answered request; `ms` is how long it took."""
         message = f"{method} {route} {status}"
@@ -39,13 +47,14 @@ class RequestLog:
                 "message": message,
                 "request_id": request_id,
                 "ms": ms,
+                "peer": peer,
             }
             if org is not None:
                 line["org"], line["key"] = org, key
             self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         else:
             who = f" org={org} key={key}" if org is not None else ""
-            text = f"{self._time()} info    {message} request_id={request_id} ms={ms}{who}\n"
+            text = f"{self._time()} info    {message} request_id={request_id} ms={ms} peer={peer}{who}\n"
             self._lines.append(text.encode())
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self.flush)

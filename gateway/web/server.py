@@ -8,9 +8,11 @@ import socket
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.core.errors import Refusal
+from gateway.settings import BadSetting
 from gateway.web.answers import refusal_answer
 
 log = logging.getLogger("skillway.requests")
@@ -20,15 +22,28 @@ HEAD_DEADLINE = 10.0
 #: Seconds a kept-alive connection may wait for its next request, head included.
 IDLE_DEADLINE = 75.0
 #: Milliseconds that sent bytes may stay unacknowledged, also while the peer reads nothing.
-_WRITE_STALL = 30_000
+WRITE_STALL = 30_000
+#: Seconds for the rest of a body that nobody reads: a client that still sends would not see the answer otherwise.
+LINGER = 5.0
 
 
 class Listener(web.AppRunner):
     """An application runner whose connections have deadlines."""
 
     def __init__(self, app: web.Application, *, drain: float) -> None:
+        if HttpRequestParser.__name__.endswith("Py"):
+            raise BadSetting(
+                "aiohttp runs without its compiled parser (AIOHTTP_NO_EXTENSIONS?), and the other one is less strict"
+            )
         super().__init__(
-            app, handle_signals=False, access_log=None, shutdown_timeout=drain, keepalive_timeout=IDLE_DEADLINE
+            app,
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=drain,
+            keepalive_timeout=IDLE_DEADLINE,
+            lingering_time=LINGER,
+            # Compressed bodies are refused, so nothing needs to unpack them.
+            auto_decompress=False,
         )
 
     async def _make_server(self) -> web.Server:
@@ -59,7 +74,7 @@ class Connection(RequestHandler):
         self._head_timer = asyncio.get_running_loop().call_later(HEAD_DEADLINE, self.force_close)
         connected = transport.get_extra_info("socket")
         if connected is not None and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _WRITE_STALL)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_STALL)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
