@@ -106,12 +106,21 @@ def public_url_of(settings: Settings, port: int) -> str:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket: bound first, since addresses of our own are made of its port."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    """The socket to serve on: bound first, since addresses of our own are made of its port.
+
+    It does not listen yet: nobody shall wait on it while a start takes its time, or fails.
+    """
+    is_v6 = ":" in settings.host
+    bound = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        if is_v6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.port))
     except OSError as error:
-        raise BadSetting(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
+        bound.close()
+        raise _cannot_listen(settings, error) from None
+    return bound
 
 
 async def _services(
@@ -177,6 +186,7 @@ async def _services(
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
+                ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
                 ("look for new data keys", 5.0, vault.ring.reload),
             ]
         )
@@ -242,6 +252,10 @@ def _link_key(master: MasterKey) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"skillway links").derive(master.key)
 
 
+def _cannot_listen(settings: Settings, error: OSError) -> BadSetting:
+    return BadSetting(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
+
+
 async def serve(
     settings: Settings,
     installation: Installation,
@@ -260,7 +274,10 @@ async def serve(
         listener = Listener(make_web_app(services), drain=settings.drain)
         await listener.setup()
         try:
-            await web.SockSite(listener, listening, backlog=1024).start()
+            try:
+                await web.SockSite(listener, listening, backlog=1024).start()
+            except OSError as error:
+                raise _cannot_listen(settings, error) from None
             reload(services.catalogs.reload)
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             announce(f"http://{host}:{port}")

@@ -110,7 +110,7 @@ class Settings:
         None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder."
     )
     valkey_url: Secret | None = _option(
-        None, Secret, "Valkey or Redis for limits that are exact across replicas. Read by a later release."
+        None, Secret, "Valkey or Redis; no upstream may live at its address. Limits that are exact across replicas come with a later version."
     )
     master_key: Secret | None = _option(
         None,
@@ -132,7 +132,7 @@ class Settings:
         (), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http."
     )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
-    retention: int = _option(7 * 86400, _days, "How long finished runs and connect flows are kept.")
+    retention: int = _option(7 * 86400, _days, "How long the records of ended calls are kept: 7d, 12h, or seconds.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
@@ -144,7 +144,7 @@ class Settings:
     log_format: Literal["text", "json"] | None = _option(
         None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
     )
-    upgrade_url: str | None = _option(None, _url, "Where a person raises a plan; without it no such link is given.")
+    upgrade_url: str | None = _option(None, _url, "Where a person raises a plan. Shown once plans are enforced, in a later version.")
 
     def effective_log_format(self) -> Literal["text", "json"]:
         return self.log_format or ("text" if sys.stderr.isatty() else "json")

@@ -50,6 +50,13 @@ _LIST = f"""
     WHERE org = :org AND (started_at, id) < (:started_at, :id)
     ORDER BY started_at DESC, id DESC LIMIT :limit
 """
+#: So that no write of a call waits long for it.
+_FORGOTTEN_AT_ONCE = 2000
+_FORGET = """
+    DELETE FROM runs WHERE id IN (
+        SELECT id FROM runs WHERE started_at < :before AND finished_at IS NOT NULL LIMIT :most
+    )
+"""
 _SETTLE = """
     UPDATE runs SET state = 'unknown', outcome = 'unknown', finished_at = :now
     WHERE finished_at IS NULL AND state = 'running' AND started_at < :before
@@ -148,6 +155,13 @@ class RunWriter:
         `before` must lie further back than any call can last. Says how many there were.
         """
         return await self._database.execute(_SETTLE, before=before, now=int(self._clock() * 1000))
+
+    async def forget(self, before: int) -> int:
+        """Deletes ended runs that began before that time (unix milliseconds), some thousands at a time."""
+        forgotten = 0
+        while changed := await self._database.execute(_FORGET, before=before, most=_FORGOTTEN_AT_ONCE):
+            forgotten += changed
+        return forgotten
 
     async def flush(self) -> None:
         """Everything recorded until now is durable when it returns. Raises `StorageUnavailable`."""

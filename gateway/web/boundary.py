@@ -35,15 +35,8 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         response = refusal_answer(refusal)
     except web.HTTPException as error:
         response = _from_http(request, error)
-    except ConnectionError:
-        if request.transport is not None and not request.transport.is_closing():
-            raise
-        response = web.Response(status=_GONE)
     except Exception as error:
-        log.error("%s failed: %s", request_id, type(error).__name__, exc_info=error)
-        response = refusal_answer(
-            Refusal("internal", f"Something went wrong here. Tell the operator the reference {request_id}.")
-        )
+        response = _failed(request, request_id, error)
     ours = services(request)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
@@ -67,6 +60,16 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         peer_of(request, ours.settings.trusted_proxies),
     )
     return response
+
+
+def _failed(request: web.Request, request_id: str, error: Exception) -> web.Response:
+    transport = request.transport
+    if isinstance(error, ConnectionError) and (transport is None or transport.is_closing()):
+        return web.Response(status=_GONE)
+    log.error("%s failed: %s", request_id, type(error).__name__, exc_info=error)
+    return refusal_answer(
+        Refusal("internal", f"Something went wrong here. Tell the operator the reference {request_id}.")
+    )
 
 
 def _check_framing(request: web.Request) -> None:

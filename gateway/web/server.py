@@ -7,11 +7,11 @@ import logging
 import socket
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http import HttpRequestParser
+from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.core.errors import Refusal
+from gateway.core.ids import random_hex
 from gateway.settings import BadSetting
 from gateway.web.answers import refusal_answer
 
@@ -31,7 +31,7 @@ class Listener(web.AppRunner):
     """An application runner whose connections have deadlines."""
 
     def __init__(self, app: web.Application, *, drain: float) -> None:
-        if HttpRequestParser.__name__.endswith("Py"):
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise BadSetting(
                 "aiohttp runs without its compiled parser (AIOHTTP_NO_EXTENSIONS?), and the other one is less strict"
             )
@@ -39,7 +39,8 @@ class Listener(web.AppRunner):
             app,
             handle_signals=False,
             access_log=None,
-            shutdown_timeout=drain,
+            # aiohttp waits that long twice, for the handlers and for what it then cancels; no call feels the middle.
+            shutdown_timeout=drain / 2,
             keepalive_timeout=IDLE_DEADLINE,
             lingering_time=LINGER,
             # Compressed bodies are refused, so nothing needs to unpack them.
@@ -89,12 +90,18 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """A request that could not be parsed: one fixed answer, nothing of it repeated anywhere."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another answer is out")
+        request_id = f"req_{random_hex(8)}"
         if status >= 500:
-            log.error("a request failed outside its handler: %s", type(exc).__name__)
-            response = refusal_answer(Refusal("internal", "Something went wrong here. Tell the operator the time."))
+            log.error("%s failed outside its handler: %s", request_id, type(exc).__name__)
+            refusal = Refusal("internal", f"Something went wrong here. Tell the operator the reference {request_id}.")
         else:
-            log.info("a request that is not HTTP was refused")
-            response = refusal_answer(Refusal("bad_request", "The request is not valid HTTP/1.1."))
+            log.info("%s is not HTTP and was refused", request_id)
+            refusal = Refusal("bad_request", "The request is not valid HTTP/1.1.")
+        response = refusal_answer(refusal)
+        response.headers["X-Request-Id"] = request_id
+        response.headers["Server"] = "skillway"
         response.force_close()
         return response
 

@@ -360,3 +360,18 @@ async def test_runs_of_a_process_that_died_become_unknown(runs: RunWriter, org: 
     runs.record(ended(dead))
     await runs.flush()
     assert await runs.find(org.id, dead.id) == ended(dead)
+
+
+async def test_ended_runs_are_forgotten_after_their_time_and_running_ones_are_not(database: Database, org: Org) -> None:
+    writer = RunWriter(database)
+    old = ended(a_run(org.id, id="run_old", started_at=1_000), finished_at=1_100)
+    running = a_run(org.id, id="run_running", started_at=1_000)
+    new = ended(a_run(org.id, id="run_new", started_at=9_000), finished_at=9_100)
+    for run in (old, running, new):
+        writer.record(run)
+    await writer.flush()
+    assert await writer.forget(5_000) == 1
+    assert await writer.find(org.id, old.id) is None
+    assert await writer.find(org.id, running.id) is not None
+    assert await writer.find(org.id, new.id) is not None
+    await writer.close()
