@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -58,6 +59,8 @@ from skills_catalog.loader import SHIPPED, load_catalog
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
+#: New objects after which the collector looks for circles; calls make next to none.
+_COLLECT_AFTER = 20_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -248,6 +251,13 @@ def _policy(settings: Settings, public_url: str, port: int) -> Policy:
     return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
+def _settle_memory() -> None:
+    """What was loaded until now stays: the collector need not walk through the catalog during calls."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+
+
 def _link_key(master: MasterKey) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"skillway links").derive(master.key)
 
@@ -279,6 +289,7 @@ async def serve(
             except OSError as error:
                 raise _cannot_listen(settings, error) from None
             reload(services.catalogs.reload)
+            _settle_memory()
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             announce(f"http://{host}:{port}")
             await stop.wait()

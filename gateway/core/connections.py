@@ -39,7 +39,10 @@ class Connections:
         )
 
     async def find(self, org: str, connection_id: str) -> Held | None:
-        return await self._store.find(org, connection_id)
+        held = await self._store.find(org, connection_id)
+        if held is not None:
+            self._forget_older(held.connection)
+        return held
 
     async def candidates(self, org: str, integration: str, user: str) -> Sequence[Held]:
         return await self._candidates.get((org, integration, user))
@@ -85,6 +88,14 @@ class Connections:
         )
         self._candidates.forget()
         return changed
+
+    def _forget_older(self, found: Connection) -> None:
+        """Where another process has renewed a connection, the next call takes the new credential at once."""
+        key = (found.org, found.integration, found.user)
+        for held in self._candidates.known(key) or ():
+            if held.connection.id == found.id and held.connection.version != found.version:
+                self._candidates.forget(key)
+                return
 
 
 async def choose(

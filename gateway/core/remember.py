@@ -52,6 +52,11 @@ class Remembered(Generic[K, V]):
         # One caller's cancellation is not the other callers' business.
         return await asyncio.shield(under_way)
 
+    def known(self, key: K) -> V | None:
+        """What is remembered now, without a look-up."""
+        known = self._known.get(key)
+        return known[1] if known is not None and known[0] > self._clock() else None
+
     def forget(self, key: K | None = None) -> None:
         """Drops one answer, or all of them."""
         self._changes += 1

@@ -65,7 +65,7 @@ class SqliteDatabase:
         self.path = path
         self._writer = writer
         self._reader = reader
-        # A transaction takes several turns of the writer's thread: nothing of another task may come in between.
+        # A transaction is several steps of the writer's thread; nothing of another task may come in between.
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
 
@@ -116,7 +116,7 @@ class SqliteDatabase:
                 yield self._writer
                 await self._writer.execute("COMMIT")
             except BaseException:
-                # Also where the task was cancelled: what the thread was given before, it does before.
+                # Also where the task was cancelled: the thread comes to it after all that it was given before.
                 await self._writer.roll_back()
                 raise
 
@@ -164,7 +164,7 @@ class SqliteDatabase:
     async def _turn(self) -> AsyncIterator[None]:
         """The writer is this task's alone."""
         task = asyncio.current_task()
-        if self._holder is not None and self._holder is task:
+        if task is self._holder:
             raise RuntimeError("inside a transaction use what transaction() yields: the database waits for it")
         async with self._lock:
             self._holder = task
@@ -175,7 +175,7 @@ class SqliteDatabase:
 
 
 class _Statements:
-    """Statements on one connection; its thread does them in the order in which they came."""
+    """Statements on one connection; its thread does them in the order in which they came, whoever still waits."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
@@ -220,17 +220,18 @@ class _Statements:
 
 
 class _Writer(_Statements):
-    """Statements that write: whether the disk still syncs is learned also where nobody waits any more."""
+    """Statements on the connection that writes, until the disk fails to sync."""
 
-    #: Set once the disk failed to sync: nothing may be written until the process starts anew.
+    #: It did: nothing may be written until the process starts anew.
     broken = False
 
     async def roll_back(self) -> None:
-        """Ends the transaction, if there is one; also on a broken disk."""
+        """Ends the transaction, if there is one."""
         with contextlib.suppress(StorageUnavailable):
             await super()._do(self._connection.rollback)
 
     async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
+        # Shielded: a failed sync must be learned of also where who waited for it was cancelled.
         return await asyncio.shield(self._watch(work))
 
     async def _watch(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -286,9 +287,8 @@ def make_private(path: Path) -> None:
 
 async def _connect(path: Path, *more: str) -> aiosqlite.Connection:
     with _translated():
-        connection = await aiosqlite.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256
-        )
+        # No isolation level: the driver begins no transaction by itself.
+        connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
         connection.row_factory = sqlite3.Row
         try:
             await _switch_to_wal(connection)
