@@ -297,6 +297,9 @@ def doctor(as_json: bool, **flags: Any) -> None:
     if as_json or not sys.stdout.isatty():
         print_json({"ok": all(found.ok for found in findings), "checks": [found.shown() for found in findings]})
     else:
-        output.table(("", "check", "what was found"), [("ok" if f.ok else "!!", f.name, f.message) for f in findings])
+        # No table: a redirect URI that is cut off cannot be copied.
+        widest = max(len(found.name) for found in findings)
+        for found in findings:
+            output.text(f"{'ok' if found.ok else '!!'}  {found.name:{widest}}  {found.message}")
     if not all(found.ok for found in findings):
         raise SystemExit(1)
