@@ -61,7 +61,7 @@ class Connections:
 
     async def delete(self, org: str, connection_id: str) -> bool:
         deleted = await self._store.delete(org, connection_id)
-        self._candidates.forget()
+        self._forget(org)
         return deleted
 
     async def replace_credential(
@@ -70,7 +70,7 @@ class Connections:
         swapped = await self._store.replace_credential(
             org, connection_id, version=version, credential=credential, scopes=scopes
         )
-        self._candidates.forget()
+        self._forget(org)
         return swapped
 
     async def set_state(
@@ -86,13 +86,16 @@ class Connections:
         changed = await self._store.set_state(
             org, connection_id, version=version, state=state, reason=reason, retry_at=retry_at
         )
-        self._candidates.forget()
+        self._forget(org)
         return changed
+
+    def _forget(self, org: str) -> None:
+        self._candidates.forget_if(lambda key: key[0] == org)
 
     def _forget_older(self, found: Connection) -> None:
         """Where another process has renewed a connection, the next call takes the new credential at once."""
         key = (found.org, found.integration, found.user)
-        for held in self._candidates.known(key) or ():
+        for held in self._candidates.peek(key) or ():
             if held.connection.id == found.id and held.connection.version != found.version:
                 self._candidates.forget(key)
                 return

@@ -38,7 +38,7 @@ CODES: Mapping[str, Code] = {
     "scope_not_allowed": Code(403, "The key may not use this integration.", "Use a key with that scope."),
     "plan_limit_reached": Code(403, "The plan allows no more of these.", "Remove one, or raise the plan."),
     "not_found": Code(
-        404, "There is no such thing, or it is not yours.", "Check the name; the message suggests the nearest."
+        404, "There is no such thing, or it is not yours.", "Check the name; `hint` has the nearest."
     ),
     "method_not_allowed": Code(405, "The route does not take this method.", "See the `Allow` header."),
     "unsupported_media_type": Code(

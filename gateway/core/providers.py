@@ -72,7 +72,8 @@ class Providers:
             )
         return (
             f"No OAuth client. Register one at {integration.name} with the redirect URI {callback}, "
-            f"then put client_id and client_secret under integrations.{integration.slug} in skills.yaml."
+            f"then put client_id and client_secret under integrations.{integration.slug} in skills.yaml "
+            "and restart the gateway."
         )
 
     def resolve(

@@ -52,11 +52,6 @@ class Remembered(Generic[K, V]):
         # One caller's cancellation is not the other callers' business.
         return await asyncio.shield(under_way)
 
-    def known(self, key: K) -> V | None:
-        """What is remembered now, without a look-up."""
-        known = self._known.get(key)
-        return known[1] if known is not None and known[0] > self._clock() else None
-
     def forget(self, key: K | None = None) -> None:
         """Drops one answer, or all of them."""
         self._changes += 1
@@ -64,6 +59,13 @@ class Remembered(Generic[K, V]):
             self._known.clear()
             self._under_way.clear()
         else:
+            self._known.pop(key, None)
+            self._under_way.pop(key, None)
+
+    def forget_if(self, concerned: Callable[[K], bool]) -> None:
+        """Drops the answers whose keys are concerned by a change."""
+        self._changes += 1
+        for key in [key for key in {*self._known, *self._under_way} if concerned(key)]:
             self._known.pop(key, None)
             self._under_way.pop(key, None)
 

@@ -90,7 +90,7 @@ class Wishes:
             fitting = [method for method in usable if keys <= set(INPUTS.get(method.type, ()))]
             if not fitting:
                 given = ", ".join(sorted(keys))[:200]
-                raise bad_field("credentials", f"No auth method of {integration.slug} takes {given}.")
+                raise bad_field("credentials", f"No auth method of {integration.slug} takes {given}; {_taken(usable)}.")
             return fitting[0]
         client = await self._providers.client(wish.org, integration.slug)
         return next((method for method in usable if not method.is_oauth or client is not None), usable[0])
@@ -165,6 +165,12 @@ def _named(integration: Integration, usable: Sequence[AuthMethod], name: str) ->
         names = ", ".join(method.name for method in usable)
         raise bad_field("auth", f"{integration.slug} has no auth method {name[:64]!r}; it has {names}.")
     return found
+
+
+def _taken(usable: Sequence[AuthMethod]) -> str:
+    """What `credentials` may hold, by auth method."""
+    typed = [f"{method.name} takes {' and '.join(INPUTS[method.type])}" for method in usable if method.type in INPUTS]
+    return ", ".join(typed) or "it is connected in a browser"
 
 
 def _scopes(method: AuthMethod, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
