@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -39,9 +40,14 @@ class Credential:
     issued_at: float = 0.0
 
     def secrets(self) -> list[str]:
-        """Every secret string in it, for scrubbing answers and logs."""
+        """Every secret string in it, as it is and as Basic sends it, for scrubbing answers and logs."""
         held = [self.token, self.refresh_token, self.password, self.client_secret, *self.fields.values()]
-        return [secret.reveal() for secret in held if secret]
+        found = [secret.reveal() for secret in held if secret]
+        if self.username is not None and self.password is not None:
+            # A service that takes a key as the username leaves the password empty.
+            found += [] if self.password else [self.username]
+            found.append(base64.b64encode(f"{self.username}:{self.password.reveal()}".encode()).decode())
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

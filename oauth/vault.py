@@ -414,6 +414,7 @@ def _mend_mode(path: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Written whole beside it, then linked: a crash leaves no half key, and a link never replaces a file.
     beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

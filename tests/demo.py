@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -26,7 +26,7 @@ import yarl
 from tests.fakes.provider import Provider, browser
 from tests.fakes.upstream import Answer as UpstreamAnswer
 from tests.fakes.upstream import Asked, Seen, Upstream, json_answer, route
-from tests.harness import ROOT, Answer, Org, RunningGateway, environment, gateway, make_org
+from tests.harness import ROOT, Answer, Org, RunningGateway, environment, gateway, gateway_process, make_org
 
 Definition = dict[str, Any]
 
@@ -257,6 +257,26 @@ async def demo(
         server.add_redirect_uri(f"{running.url}/oauth/callback/demo")
         async with browser() as session:
             yield Desk(running=running, server=server, session=session, environ=environ)
+
+
+@asynccontextmanager
+async def demo_processes(
+    folder: Path, server: Provider, count: int, **settings: str
+) -> AsyncIterator[list[Desk]]:
+    """The same as several processes over one database: of one machine on SQLite, of any on PostgreSQL."""
+    target = write_definitions(folder, oauth_definition(server))
+    integrations = {"demo": client_of(server)}
+    environ = environment(folder, integrations, target, settings)
+    more: dict[str, Any] = {**settings, "integrations": integrations, "definitions": target}
+    async with AsyncExitStack() as stack:
+        desks: list[Desk] = []
+        for _ in range(count):
+            started = gateway_process(folder, org=desks[0].running.org if desks else None, **more)
+            running = await stack.enter_async_context(started)
+            session = await stack.enter_async_context(browser())
+            desks.append(Desk(running=running, server=server, session=session, environ=environ))
+            server.add_redirect_uri(f"{running.url}/oauth/callback/demo")
+        yield desks
 
 
 def client_of(server: Provider) -> dict[str, str]:

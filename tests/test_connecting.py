@@ -11,14 +11,12 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.conftest import lacking
 from tests.demo import (
     Desk,
     KeyedApi,
-    client_of,
     demo,
     keyed_definition,
     oauth_definition,
@@ -30,7 +28,7 @@ from tests.fakes.provider import Provider, ProviderUnavailable, available_provid
 from tests.fakes.upstream import HandClock, Running, iso, serve
 from tests.harness import RunningGateway, gateway
 
-NOBODYS = "conn_" + "0" * 24
+NOBODYS = "conn_" + "0" * 32
 
 
 @pytest.fixture(scope="module", params=["oidc", "dot"])
@@ -308,15 +306,18 @@ async def test_only_the_users_own_connection_of_that_integration_can_be_renewed(
     connection = await one_desk.connect(user="u-1")
     for body in (
         {"integration": "demo", "user": "u-2", "connection": connection},
-        {"integration": "demo", "connection": connection},
+        {"integration": "github", "user": "u-1", "connection": connection},
         {"integration": "demo", "user": "u-1", "connection": NOBODYS},
     ):
         answer = await one_desk.running.ask("POST", "/v1/connect", body=body)
         assert (answer.status, answer.json()["error"]) == (404, "not_found"), body
+    begun = await one_desk.begin(connection=connection)
+    assert (await one_desk.poll(begun["connection_id"]))["user"] == "u-1"
 
 
-async def test_several_accounts_are_told_apart_by_id_or_label_and_never_guessed(desk: Desk) -> None:
+async def test_several_accounts_are_told_apart_by_id_or_label_and_never_guessed(desk: Desk, clock: HandClock) -> None:
     first = await desk.connect(login="alice", label="private")
+    clock.move(1)
     second = await desk.connect(login="bob", label="work")
     refused = await desk.whoami()
     assert (refused.status, refused.json()["error"]) == (409, "ambiguous_connection")
@@ -531,7 +532,7 @@ async def test_a_credential_is_renewed_in_place_and_keeps_to_its_account(keyed: 
     assert same == connection
     shown = (await keyed.ask("GET", f"/v1/connections/{connection}")).json()
     assert (shown["auth"], shown["label"], shown["account"]) == ("query", "first", "alice")
-    body = {"integration": "keyed", "credentials": {"token": "key-of-bob"}, "connection": connection}
+    body = {"integration": "keyed", "auth": "bearer", "credentials": {"token": "key-of-bob"}, "connection": connection}
     changed = await keyed.ask("POST", "/v1/connect", body=body)
     assert (changed.status, changed.json()["error"]) == (409, "account_changed")
     assert (await keyed.call("keyed", "whoami")).json()["data"] == {"login": "alice"}

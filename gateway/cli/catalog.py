@@ -127,7 +127,8 @@ def new(slug: str, folder: Path, as_json: bool) -> None:
         return
     output.text(str(file))
     output.note(f"Change it, then `skillway catalog lint {file}` and `skillway catalog test {file}`.")
-    output.note(f"It is served once skills.yaml has {folder} under catalog.paths; SIGHUP reloads a running gateway.")
+    output.note(f"To serve it, put {folder} under catalog.paths in skills.yaml and restart the gateway, once.")
+    output.note("From then on SIGHUP makes a running gateway read changed and new files of that folder.")
 
 
 def starter(slug: str) -> str:

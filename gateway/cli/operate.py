@@ -10,21 +10,23 @@ import os
 import resource
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.app import bind, public_url_of
+from gateway.app import bind, public_url_of, read_catalog
 from gateway.app import serve as serve_until
 from gateway.checkup import checkup
 from gateway.cli import output
 from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
 from gateway.installation import key_file, master_key, open_installation, open_store
 from gateway.logs import set_up
-from gateway.settings import BadSetting, Settings, options
+from gateway.settings import BadSetting, Installation, Settings, options
 from gateway.store.backup import backup as write_backup
 from gateway.store.backup import copy_to, key_in
 from gateway.store.backup import restore as read_backup
@@ -113,14 +115,16 @@ def serve(workers: int, help_settings: bool, **flags: Any) -> None:
     settings, installation = settings_of(**flags)
     set_up(settings.effective_log_format())
     _keep_memory_private()
+    # Until there is a catalog there is nothing to reload, and the default would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         listening = bind(settings)
     except BadSetting as error:
         raise misconfigured(str(error)) from None
     if workers > 1:
-        # The schema and the master key are made once, before there are several who could.
-        run(_prepare(settings))
-        leader = _fork(workers)
+        # The schema and the master key are made once, before there are several who could; what is wrong is said once.
+        run(_prepare(settings, installation))
+        leader = _fork(workers, listening)
     else:
         leader = True
 
@@ -160,12 +164,13 @@ def _stopper(stop: asyncio.Event) -> Callable[[], None]:
     return told
 
 
-async def _prepare(settings: Settings) -> None:
+async def _prepare(settings: Settings, installation: Installation) -> None:
+    read_catalog(installation)
     async with open_installation(settings):
         pass
 
 
-def _fork(workers: int) -> bool:
+def _fork(workers: int, listening: socket.socket) -> bool:
     """Makes the worker processes; returns in each of them. The parent hands signals on and never returns."""
     children: list[int] = []
     for number in range(workers):
@@ -173,25 +178,26 @@ def _fork(workers: int) -> bool:
         if child == 0:
             return number == 0
         children.append(child)
+    # Who connects while the workers drain shall be refused, and not wait on a socket that nobody serves.
+    listening.close()
 
     def hand_on(number: int, _frame: object) -> None:
         for child in children:
-            os.kill(child, number)
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, hand_on)
-    failed = False
+    first_failure = 0
     while children:
-        try:
-            child, status = os.wait()
-        except ChildProcessError:
-            break
+        child, status = os.wait()
         children.remove(child)
-        if status != 0 and not failed:
+        if status != 0 and first_failure == 0:
             # One that died takes the others along: the supervisor outside starts all of them anew.
-            failed = True
+            code = os.waitstatus_to_exitcode(status)
+            first_failure = code if code > 0 else 128 - code
             hand_on(signal.SIGTERM, None)
-    os._exit(1 if failed else 0)
+    os._exit(first_failure)
 
 
 @click.command()
@@ -246,6 +252,11 @@ def restore(file: Path, force: bool, **flags: Any) -> None:
             kept = key_in(file)
             if kept is not None and settings.master_key is None and not key_file(settings).exists():
                 _write_key(key_file(settings), kept)
+            elif settings.master_key is None and not key_file(settings).exists():
+                raise BadSetting(
+                    f"{file} holds no master key, and there is none here: put the one that it was made under "
+                    f"at {key_file(settings)}, or into SKILLWAY_MASTER_KEY"
+                )
             master = master_key(settings, create=False)
             return dict(await read_backup(file, database, fingerprint=master.fingerprint, force=force))
 

@@ -92,6 +92,8 @@ def _show_integrations(page: dict[str, Json]) -> None:
 def _show_actions(page: dict[str, Json]) -> None:
     connected = "connected" if page.get("connected") else "not connected"
     output.heading(f"{_word(page.get('name'))} ({connected}): {_word(page.get('description'))}")
+    for method in _items(page, "auth"):
+        output.text(f"  --auth {_word(_member(method, 'name'))}: {_word(_member(method, 'title'))}")
     columns = ("name", "method", "category", "effect", "description")
     rows = [[_member(item, column) for column in columns] for item in _items(page, "skills")]
     output.table(("action", *columns[1:]), rows)

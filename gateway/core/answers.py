@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 import orjson
@@ -19,7 +21,11 @@ REDACTED = b"[secret]"
 #: A shorter secret would be found everywhere by chance.
 MIN_REDACTED = 6
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
-_FILENAME = re.compile(r"filename\*?=(?:UTF-8'')?[\"']?([^\"';]+)", re.IGNORECASE)
+#: RFC 6266 §4.1: `filename*=UTF-8''…`, and `filename=…` as a token or a quoted string.
+_EXTENDED_NAME = re.compile(r"[;\s]filename\*\s*=\s*([\w-]+)'[\w-]*'([^\s;]+)", re.IGNORECASE)
+_PLAIN_NAME = re.compile(r'[;\s]filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+#: A secret of these characters has one spelling.
+_ONE_SPELLING = re.compile(r"[\w.~-]+", re.ASCII)
 _raw_json = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -45,11 +51,8 @@ def fit(
     JSON stays as it was sent; no body is `null`; text becomes a string; anything else base64 in an object.
     """
     meta: dict[str, Any] = {}
-    body = answer.body
-    if body:
-        body, redacted = redact(body, secrets)
-        if redacted:
-            meta["redacted"] = True
+    spelled = spellings(secrets)
+    body, redacted = redact(answer.body, spelled)
     content_type = (answer.header("content-type") or "").lower()
     if answer.omitted:
         data = orjson.dumps({"omitted": True, "size": answer.size, "content_type": content_type or None})
@@ -58,22 +61,67 @@ def fit(
     if hint := _hint(skill, answer):
         meta["hint"] = hint
     if upstream := upstream_meta(answer.headers):
-        meta["upstream"] = upstream
+        meta["upstream"], in_headers = _redacted_meta(upstream, spelled)
+        redacted = redacted or in_headers
+    if redacted:
+        meta["redacted"] = True
     return data, meta
 
 
-def redact(body: bytes, secrets: Iterable[str]) -> tuple[bytes, bool]:
-    """Replaces exact occurrences of the secrets of this call, as they are and as JSON spells them."""
-    found = False
+def spellings(secrets: Iterable[str]) -> Sequence[bytes]:
+    """The secrets of a call as they are, as JSON spells them and as a URL does; the longest first."""
+    found: set[bytes] = set()
     for secret in secrets:
         if len(secret) < MIN_REDACTED:
             continue
-        plain = secret.encode()
-        quoted = json.dumps(secret)[1:-1]
-        for spelling in {plain, quoted.encode(), quoted.replace("/", "\\/").encode()}:
-            if spelling in body:
-                body, found = body.replace(spelling, REDACTED), True
-    return body, found
+        found.add(secret.encode())
+        if not _ONE_SPELLING.fullmatch(secret):
+            for quoted in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+                found |= {quoted.encode(), quoted.replace("/", "\\/").encode()}
+            found.add(quote(secret, safe="").encode())
+    return sorted(found, key=len, reverse=True)
+
+
+def redact(text: bytes, spelled: Sequence[bytes]) -> tuple[bytes, bool]:
+    """Replaces every occurrence, and says whether there was one."""
+    found = False
+    for spelling in spelled:
+        if spelling in text:
+            text, found = text.replace(spelling, REDACTED), True
+    return text, found
+
+
+async def redact_stream(chunks: AsyncIterator[bytes], spelled: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The same for a body in pieces. Held back is only what may be the beginning of a secret."""
+    held = b""
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks:
+            text, _ = redact(held + chunk, spelled)
+            begun = _begun(text, spelled)
+            held = text[len(text) - begun :]
+            if len(text) > begun:
+                yield text[: len(text) - begun]
+    if held:
+        yield held
+
+
+def _begun(text: bytes, spelled: Sequence[bytes]) -> int:
+    """How many bytes at the end of the text are the beginning of a secret."""
+    most = min(len(text), max(map(len, spelled), default=1) - 1)
+    return next(
+        (size for size in range(most, 0, -1) if any(one.startswith(text[-size:]) for one in spelled)), 0
+    )
+
+
+def _redacted_meta(upstream: Mapping[str, Any], spelled: Sequence[bytes]) -> tuple[dict[str, Any], bool]:
+    """A link to the next page may hold the key that stood in the query."""
+    shown, redacted = dict(upstream), False
+    for name, value in upstream.items():
+        if isinstance(value, str):
+            text, found = redact(value.encode(), spelled)
+            if found:
+                shown[name], redacted = text.decode(errors="replace"), True
+    return shown, redacted
 
 
 def upstream_meta(headers: Headers) -> dict[str, Any]:
@@ -156,15 +204,28 @@ def _decoded(body: bytes, content_type: str) -> str | None:
 
 
 def _file(body: bytes, media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
-    disposition = _FILENAME.search(answer.header("content-disposition") or "")
     about = {
         "content_type": media_type or "application/octet-stream",
-        "filename": disposition[1].strip()[:255] if disposition else None,
+        "filename": _filename(answer.header("content-disposition") or ""),
         "size": len(body),
     }
     if len(body) > inline_limit:
         return orjson.dumps({"omitted": True, **about})
     return orjson.dumps({"encoding": "base64", **about, "content": base64.b64encode(body).decode()})
+
+
+def _filename(disposition: str) -> str | None:
+    """The name that a Content-Disposition gives, without the folders that may stand before it (RFC 6266 §4.3)."""
+    name = ""
+    if extended := _EXTENDED_NAME.search(disposition):
+        try:
+            name = unquote(extended[2], encoding=extended[1], errors="strict")
+        except (LookupError, UnicodeError):
+            name = ""
+    if not name and (plain := _PLAIN_NAME.search(disposition)):
+        name = re.sub(r'\\(["\\])', r"\1", plain[1]) if plain[1] is not None else plain[2]
+    name = re.split(r"[/\\]", name)[-1]
+    return "".join(char for char in name if char.isprintable()).strip()[:255] or None
 
 
 def _hint(skill: Skill, answer: UpstreamAnswer) -> str | None:

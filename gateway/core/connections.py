@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.core.errors import Refusal
 from gateway.core.links import Links
 from gateway.core.remember import Remembered
 from oauth.connections import Connection, ConnectionState, ConnectionStore, Credential, Held
+from oauth.vault import SealBroken
 from skills_catalog.model import Integration, Skill
+
+log = logging.getLogger("skillway.connections")
 
 SERVING = (ConnectionState.ACTIVE, ConnectionState.DEGRADED)
 _SECONDS = 2.0
 
 
 class AllConnections(ConnectionStore, Protocol):
-    """The whole of what the store offers on connections."""
+    """The whole of what the store offers on connections.
+
+    `find` and `candidates` raise `SealBroken` for a credential that does not open, or is not its row's.
+    """
 
     async def add(self, connection: Connection, credential: Credential) -> None: ...
 
@@ -30,16 +38,24 @@ class AllConnections(ConnectionStore, Protocol):
 
 
 class Connections:
-    """The connection store with a short memory in front of `candidates`, emptied by every change made here."""
+    """The connection store with a short memory in front of `candidates`, emptied by every change made here.
+
+    A connection whose credential does not open comes out as one that needs its person, without a credential.
+    """
 
     def __init__(self, store: AllConnections) -> None:
         self._store = store
         self._candidates: Remembered[tuple[str, str, str], Sequence[Held]] = Remembered(
-            lambda key: store.candidates(*key), seconds=_SECONDS
+            lambda key: self._open(*key), seconds=_SECONDS
         )
 
     async def find(self, org: str, connection_id: str) -> Held | None:
-        held = await self._store.find(org, connection_id)
+        try:
+            held = await self._store.find(org, connection_id)
+        except SealBroken as error:
+            log.error("%s needs its person: %s", connection_id, error)
+            rows = await self._store.list(org)
+            return next((_unusable(row) for row in rows if row.id == connection_id), None)
         if held is not None:
             self._forget_older(held.connection)
         return held
@@ -91,6 +107,16 @@ class Connections:
 
     def _forget(self, org: str) -> None:
         self._candidates.forget_if(lambda key: key[0] == org)
+
+    async def _open(self, org: str, integration: str, user: str) -> Sequence[Held]:
+        try:
+            return await self._store.candidates(org, integration, user)
+        except SealBroken:
+            # One that does not open must not take the others along.
+            rows = await self._store.list(org, user, integration)
+        unfit = (ConnectionState.PENDING, ConnectionState.REVOKED)
+        found = [await self.find(org, row.id) for row in rows if row.state not in unfit]
+        return [held for held in found if held is not None]
 
     def _forget_older(self, found: Connection) -> None:
         """Where another process has renewed a connection, the next call takes the new credential at once."""
@@ -156,6 +182,11 @@ def reconnect(links: Links, connection: Connection, reason: str | None = None) -
         ),
         details={"connection": connection.id, "reason": reason or connection.reason},
     )
+
+
+def _unusable(connection: Connection) -> Held:
+    broken = replace(connection, state=ConnectionState.NEEDS_REAUTH, reason="credential_broken", retry_at=None)
+    return Held(connection=broken, credential=Credential())
 
 
 def _ambiguous(integration: Integration, serving: Sequence[Held]) -> Refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,11 +43,12 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class RawResult:
-    """The upstream answered and its body is streamed: `chunks` is read once, to its end or not at all."""
+    """The upstream answered and its body is streamed: read `chunks` once; `close` ends it, read or not."""
 
     status: int
     headers: Headers
     chunks: AsyncIterator[bytes]
+    close: Callable[[], None]
     run_id: str
 
 
@@ -94,7 +96,13 @@ class Gateway:
         await self._begin(plan)
         plan, stream = await self._ask(plan, self._upstream.stream)
         self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
-        return RawResult(status=stream.status, headers=stream.headers, chunks=stream.chunks, run_id=plan.run_id)
+        return RawResult(
+            status=stream.status,
+            headers=stream.headers,
+            chunks=answers.redact_stream(stream.chunks, answers.spellings(_secrets(plan))),
+            close=stream.close,
+            run_id=plan.run_id,
+        )
 
     async def prepare(self, call: Call) -> Plan:
         """Every check of a call, in order, up to the socket: found, allowed, params, connection, request."""
@@ -169,12 +177,15 @@ class Gateway:
         except Refusal as refusal:
             self._runs.record(self._run(plan, state="failed", error=refusal.code, outcome="answered", status=401))
             raise
+        except asyncio.CancelledError:
+            # The time to drain is over.
+            self._runs.record(self._run(plan, state="unknown", outcome="unknown"))
+            raise
 
     def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """Records the answer and makes it fit for the caller."""
         self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
-        secrets = plan.held.credential.secrets() if plan.held else ()
-        data, meta = answers.fit(plan.skill, answer, secrets, inline_limit=self._limits.inline)
+        data, meta = answers.fit(plan.skill, answer, _secrets(plan), inline_limit=self._limits.inline)
         meta["run_id"] = plan.run_id
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
@@ -246,6 +257,10 @@ def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
     )
 
 
+def _secrets(plan: Plan) -> Sequence[str]:
+    return plan.held.credential.secrets() if plan.held else ()
+
+
 def _shown(problem: Problem) -> dict[str, str]:
     shown = {"path": problem.path, "keyword": problem.keyword, "message": problem.message}
     return shown | {"suggestion": problem.suggestion} if problem.suggestion else shown
@@ -290,6 +305,7 @@ def _streamed(result: Result) -> RawResult:
         status=result.status,
         headers=(("Content-Type", "application/json"),),
         chunks=once(),
+        close=lambda: None,
         run_id=result.meta["run_id"],
     )
 

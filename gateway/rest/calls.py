@@ -56,16 +56,19 @@ async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Cache-Control"] = "no-store"
     response.headers["Server"] = "skillway"
-    async with aclosing(result.chunks) as chunks:  # type: ignore[type-var]
-        await response.prepare(request)
-        try:
+    try:
+        async with aclosing(result.chunks) as chunks:  # type: ignore[type-var]
+            await response.prepare(request)
             async for chunk in chunks:
                 async with asyncio.timeout(_STALL):
                     await response.write(chunk)
-        except (UpstreamFailed, TimeoutError) as failed:
-            # The status is sent: only a connection cut short can still say that the body is not whole.
-            log.warning("%s stream broken off: %s", result.run_id, failed)
-            request.protocol.force_close()
-            return response
+    except (UpstreamFailed, TimeoutError) as failed:
+        # The status is sent: only a connection cut short can still say that the body is not whole.
+        log.warning("%s stream broken off: %s", result.run_id, failed)
+        request.protocol.force_close()
+        return response
+    finally:
+        # A stream that was never begun has no other end.
+        result.close()
     await response.write_eof()
     return response

@@ -222,7 +222,7 @@ class _Statements:
 class _Writer(_Statements):
     """Statements on the connection that writes, until the disk fails to sync."""
 
-    #: It did: nothing may be written until the process starts anew.
+    #: Set once it did: nothing may be written until the process starts anew.
     broken = False
 
     async def roll_back(self) -> None:

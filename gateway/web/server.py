@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from aiohttp import http_parser, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
@@ -79,8 +79,13 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head_timer is not None and self._messages:
-            self._disarm()
+        if not self._messages:
+            return
+        self._disarm()
+        request = self._current_request
+        if isinstance(self._messages[-1][0], _ErrInfo) and request is not None and not request.content.is_eof():
+            # It was the body that could not be parsed: whoever reads it would wait for the rest until the deadline.
+            request.content.set_exception(RequestPayloadError("malformed body"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()

@@ -32,6 +32,8 @@ class File:
 
     content_type: str
     filename: str | None
+    #: None where they are what the counterpart itself answered.
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

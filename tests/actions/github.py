@@ -25,17 +25,17 @@ def prepare(github: GitHub) -> World:
     repo.reviews[review] = {
         "id": review, "pull": 2, "user": "ada", "body": "", "state": "PENDING", "commit_id": feature,
         "submitted_at": "2025-12-23T10:00:00Z",
-    }  # fmt: skip
+    }
     remark = 9_007_199_254_999_003
     repo.review_comments[remark] = {
         "id": remark, "pull": 2, "body": "Why?", "commit_id": feature, "path": "src/login.py", "line": 1,
         "side": "RIGHT", **at,
-    }  # fmt: skip
+    }
     gist = hashlib.md5(b"gist", usedforsecurity=False).hexdigest()
     github.gists[gist] = {
         "id": gist, "owner": "ada", "description": "Hello", "public": True, "files": {"hello.rb": "puts 'Hi'\n"},
         "created_at": "2025-12-23T10:00:00Z", "updated_at": "2025-12-23T10:00:00Z",
-    }  # fmt: skip
+    }
     return {
         "head": repo.commits["main"][0]["sha"],
         "feature": feature,
@@ -576,7 +576,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             params={"repo": "acme/webapp", "run_id": At("run")},
             sent=f"GET {WEB}/actions/runs/{{run}}/logs",
-            data=File("application/zip", "logs_{run}.zip"),
+            data=File("application/zip", "logs_{run}.zip", b"PK\x03\x04" + bytes(range(256))),
             then="/bucket/logs_{run}.zip",
         ),
     ),
@@ -590,7 +590,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             params={"repo": "acme/webapp", "artifact_id": At("artifact")},
             sent=f"GET {WEB}/actions/artifacts/{{artifact}}/zip",
-            data=File("application/zip", "{artifact}.zip"),
+            data=File("application/zip", "{artifact}.zip", b"PK\x03\x04" + bytes(64)),
             then="/bucket/{artifact}.zip",
         ),
     ),

@@ -12,13 +12,13 @@ def prepare(overskill: OverSkill) -> World:
     overskill.jobs[job] = {
         "job_id": job, "app_id": app["id"], "message_id": 456, "prompt": "Dark mode", "callback_url": None,
         "metadata": None, "polls": 2, "started_at": None, "completed_at": None,
-    }  # fmt: skip
+    }
     overskill.app_users.append(
         {
             "id": person, "app_id": app["id"], "email": "user@example.com", "access_tier": "pro",
             "tier_granted_at": "2025-12-20T10:00:00Z", "tier_expires_at": None, "revoked": False, "revoked_at": None,
             "first_accessed_at": None, "last_accessed_at": None, "access_count": 47,
-        }  # fmt: skip
+        }
     )
     return {"app": app["id"], "job": job, "person": person}
 

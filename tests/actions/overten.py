@@ -9,6 +9,7 @@ from tests.fakes.overten import Overten
 
 V1 = "/api/v1"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+WORKBOOK = b"PK\x03\x04" + bytes(range(256))
 #: Everything that a generator takes.
 GENERATE: dict[str, Any] = {
     "prompt": "Create a sales report",
@@ -32,24 +33,24 @@ def prepare(overten: Overten) -> World:
     overten.files["file_a"] = {
         **at, "file_id": "file_a", "file_name": "mrr.csv", "content_type": "text/csv", "size_bytes": 24,
         "purpose": "reference",
-    }  # fmt: skip
+    }
     overten.images["image_a"] = {
         **at, "image_id": "image_a", "file_name": "dot.png", "content_type": "image/png", "size_bytes": 70,
         "tags": ["logo"], "caption": None,
-    }  # fmt: skip
+    }
     overten.runs["run_a"] = {
         **at, "run_id": "run_a", "format": "excel", "status": "completed", "revision": 1, "credits_used": 10,
         "error": None, "output": "run_a/sales.xlsx",
-    }  # fmt: skip
-    overten.storage.keep("run_a/sales.xlsx", b"PK\x03\x04" + bytes(range(256)), XLSX)
+    }
+    overten.storage.keep("run_a/sales.xlsx", WORKBOOK, XLSX)
     overten.tasks["task_a"] = {
         "org": org, "task_id": "task_a", "run_id": "run_a", "step": 1, "prompt": "Sales", "file_name": None,
         "made_at": overten.clock(), "finished": False,
-    }  # fmt: skip
+    }
     overten.webhooks.append(
         {**at, "webhook_id": "whk_a", "url": "https://your.example/hook", "events": ["run.failed"],
          "description": None, "active": True}
-    )  # fmt: skip
+    )
     return {"org": org, "key": overten.add_key(overten.org, "CI").id, "file": "file_a", "image": "image_a"}
 
 
@@ -190,7 +191,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             params={"id": "run_a"},
             sent=f"GET {V1}/runs/run_a/download",
-            data=File(XLSX, "sales.xlsx"),
+            data=File(XLSX, "sales.xlsx", WORKBOOK),
             then="/bucket/run_a/sales.xlsx",
         ),
     ),

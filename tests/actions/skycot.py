@@ -11,11 +11,11 @@ def prepare(skycot: SkyCot) -> World:
     skycot.projects[project] = {
         "id": project, "name": "Board", "description": None, "archetype": "general", "status": "building",
         "created_at": "2026-03-15T10:30:00Z", "owner": ("acme", "live"),
-    }  # fmt: skip
+    }
     skycot.builds[build] = {
         "id": build, "project_id": project, "requirements": "Kanban", "integrations": [], "step": 3,
         "created_at": "2026-03-15T10:35:00Z",
-    }  # fmt: skip
+    }
     return {"project": project, "build": build}
 
 

@@ -12,12 +12,12 @@ import pytest_asyncio
 from gateway.core.keys import Org
 from gateway.store.backup import TABLES
 from gateway.store.data_keys import SqlDataKeys
-from gateway.store.database import Database, open_database
+from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.orgs import SqlOrgs
 from oauth.vault import MasterKey, Vault, open_ring
 from tests.fakes.postgres import PostgresMissing, drop_database, fresh_database, postgres
-from tests.store.samples import Clock
+from tests.store.samples import Clock, opened
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +63,11 @@ def shared_postgres(postgres_url: str) -> Iterator[str]:
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """A migrated, empty database of each kind."""
     url = str(request.getfixturevalue("shared_postgres")) if request.param == "postgresql" else None
-    opened = await open_database(url, tmp_path / "data")
-    await migrate(opened, tmp_path / "data")
-    for table in reversed([*TABLES]):
-        await opened.execute(f"DELETE FROM {table}")
-    yield opened
-    await opened.close()
+    async with opened(url, tmp_path / "data") as database:
+        await migrate(database, tmp_path / "data")
+        for table in reversed([*TABLES]):
+            await database.execute(f"DELETE FROM {table}")
+        yield database
 
 
 @pytest_asyncio.fixture

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from gateway.core.flows import Flow, FlowSecrets
 from gateway.core.runs import Run
+from gateway.store.database import Database, open_database
 from oauth.connections import Connection, ConnectionState, Credential
 from oauth.secret import Secret
 
@@ -27,6 +30,16 @@ class Clock:
 
     def move(self, seconds: float) -> None:
         self.now += seconds
+
+
+@asynccontextmanager
+async def opened(url: str | None, folder: Path) -> AsyncIterator[Database]:
+    """Closed also where the test fails: an open SQLite file would keep the process from its end."""
+    database = await open_database(url, folder)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -17,6 +17,7 @@ from gateway.store.database import (
     compile_sql,
     open_database,
 )
+from tests.store.samples import opened
 
 SET = "INSERT INTO installation (name, value) VALUES (:name, :value)"
 GET = "SELECT value FROM installation WHERE name = :name"
@@ -151,6 +152,41 @@ async def test_a_task_cancelled_at_any_moment_leaves_the_database_usable(databas
     assert all((f"a{number}" in names) == (f"b{number}" in names) for number in range(20))
 
 
+async def test_what_was_acknowledged_stays_and_what_was_cancelled_is_there_whole_or_not_at_all(
+    database: Database,
+) -> None:
+    acknowledged: set[int] = set()
+
+    async def work(number: int) -> None:
+        if number % 3 == 0:
+            sql = "INSERT INTO installation (name, value) VALUES (:one, '1'), (:two, '1')"
+            await database.execute(sql, one=f"a{number}", two=f"b{number}")
+        elif number % 3 == 1:
+            await database.write([(SET, [(f"a{number}", "1")]), (SET, [(f"b{number}", "1")])])
+        else:
+            async with database.transaction() as transaction:
+                await transaction.execute(SET, name=f"a{number}", value="1")
+                await transaction.execute(SET, name=f"b{number}", value="1")
+        acknowledged.add(number)
+
+    async def cancel(task: asyncio.Task[None], number: int) -> None:
+        # The moments lie in the driver and the database, which know no clock that could be moved.
+        await asyncio.sleep(number % 20 / 5000)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+
+    for start in range(0, 120, 4):
+        tasks = [asyncio.create_task(work(number)) for number in range(start, start + 4)]
+        await asyncio.gather(*(cancel(task, start + which) for which, task in enumerate(tasks[:3])))
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert await database.execute(SET, name="last", value="1") == 1
+    names = {row["name"] for row in await database.fetch("SELECT name FROM installation")}
+    assert all((f"a{number}" in names) == (f"b{number}" in names) for number in range(120))
+    assert all(f"a{number}" in names for number in acknowledged)
+    assert 0 < len(acknowledged) < 120
+
+
 async def test_inside_a_transaction_the_database_itself_is_refused_for_writes(database: Database) -> None:
     with pytest.raises(RuntimeError, match="use what transaction"):
         async with database.transaction():
@@ -173,9 +209,8 @@ async def test_a_snapshot_sees_one_moment(database: Database) -> None:
 
 
 async def test_a_closed_database_is_unavailable(empty_url: str, tmp_path: Path) -> None:
-    database = await open_database(empty_url, tmp_path / "data")
-    await database.check()
-    await database.close()
+    async with opened(empty_url, tmp_path / "data") as database:
+        await database.check()
     with pytest.raises(StorageUnavailable) as refused:
         await database.check()
     assert refused.value.code == "storage_unavailable"

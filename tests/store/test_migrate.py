@@ -8,16 +8,16 @@ import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from gateway.store.backup import TABLES
-from gateway.store.database import Database, NotUsable, StorageUnavailable, open_database
+from gateway.store.database import Database, NotUsable, StorageUnavailable
 from gateway.store.migrate import MIGRATIONS, load, migrate, pending
-from tests.store.samples import until
+from tests.store.samples import opened, until
 
 SECOND = """
 -- a comment; with a semicolon;
@@ -28,9 +28,8 @@ INSERT INTO notes (id, body) VALUES ('one;two', '');
 
 @pytest_asyncio.fixture
 async def empty(empty_url: str, tmp_path: Path) -> AsyncIterator[Database]:
-    database = await open_database(empty_url, tmp_path / "data")
-    yield database
-    await database.close()
+    async with opened(empty_url, tmp_path / "data") as database:
+        yield database
 
 
 @pytest.fixture
@@ -59,12 +58,11 @@ async def test_an_empty_database_gets_every_table_and_a_second_run_does_nothing(
 
 async def test_five_at_once_migrate_once(empty_url: str, empty: Database, tmp_path: Path, folder: Path) -> None:
     (folder / "0002_notes.sql").write_text(SECOND)
-    others = [await open_database(empty_url, tmp_path / "data") for _ in range(4)]
-    done = await asyncio.gather(*(migrate(each, tmp_path, folder=folder) for each in (empty, *others)))
-    assert sorted(step.number for steps in done for step in steps) == [1, 2]
-    assert len(await empty.fetch("SELECT * FROM notes")) == 1
-    for other in others:
-        await other.close()
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(opened(empty_url, tmp_path / "data")) for _ in range(4)]
+        done = await asyncio.gather(*(migrate(each, tmp_path, folder=folder) for each in (empty, *others)))
+        assert sorted(step.number for steps in done for step in steps) == [1, 2]
+        assert len(await empty.fetch("SELECT * FROM notes")) == 1
 
 
 async def test_the_next_migration_keeps_a_copy_from_before(empty: Database, tmp_path: Path, folder: Path) -> None:
@@ -114,9 +112,8 @@ async def test_a_migration_changed_afterwards_is_refused(empty: Database, tmp_pa
 
 async def test_a_migration_killed_half_way_runs_again_from_its_start(tmp_path: Path, folder: Path) -> None:
     data = tmp_path / "data"
-    database = await open_database(None, data)
-    await migrate(database, data, folder=folder)
-    await database.close()
+    async with opened(None, data) as database:
+        await migrate(database, data, folder=folder)
     # Its second statement takes minutes; what the first one and a part of it wrote is in the log when it is killed.
     endless = """
         CREATE TABLE half (n BIGINT);
@@ -127,10 +124,11 @@ async def test_a_migration_killed_half_way_runs_again_from_its_start(tmp_path: P
     script = f"""
 import asyncio
 from pathlib import Path
-from gateway.store.database import open_database
 from gateway.store.migrate import migrate
+from tests.store.samples import opened
 async def main():
-    await migrate(await open_database(None, Path({str(data)!r})), Path({str(data)!r}), folder=Path({str(folder)!r}))
+    async with opened(None, Path({str(data)!r})) as database:
+        await migrate(database, Path({str(data)!r}), folder=Path({str(folder)!r}))
 asyncio.run(main())
 """
     log = data / "skillway.db-wal"
@@ -148,12 +146,11 @@ asyncio.run(main())
         await process.wait()
     assert (data / "before-2.db").exists()
 
-    database = await open_database(None, data)
-    assert "half" not in await tables(database)
-    (folder / "0002_half.sql").write_text("CREATE TABLE half (n BIGINT);")
-    assert [each.number for each in await migrate(database, data, folder=folder)] == [2]
-    assert await database.fetch("SELECT * FROM half") == []
-    await database.close()
+    async with opened(None, data) as database:
+        assert "half" not in await tables(database)
+        (folder / "0002_half.sql").write_text("CREATE TABLE half (n BIGINT);")
+        assert [each.number for each in await migrate(database, data, folder=folder)] == [2]
+        assert await database.fetch("SELECT * FROM half") == []
 
 
 def test_the_shipped_migrations_are_as_they_were_released() -> None:

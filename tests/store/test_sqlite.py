@@ -18,22 +18,25 @@ import pytest_asyncio
 from gateway.store import sqlite
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
-from gateway.store.database import NotUsable, StorageUnavailable, open_database
+from gateway.store.database import NotUsable, StorageUnavailable
 from gateway.store.migrate import migrate
 from gateway.store.orgs import SqlOrgs
 from gateway.store.sqlite import SqliteDatabase, make_private, refuse_network
 from oauth.vault import MasterKey, Vault, open_ring
-from tests.store.samples import a_connection, a_credential
+from tests.conftest import lacking
+from tests.store.samples import a_connection, a_credential, opened
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest_asyncio.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    opened = await SqliteDatabase.open(tmp_path / "data" / "skillway.db")
-    await migrate(opened, tmp_path / "data")
-    yield opened
-    await opened.close()
+    file = await SqliteDatabase.open(tmp_path / "data" / "skillway.db")
+    try:
+        await migrate(file, tmp_path / "data")
+        yield file
+    finally:
+        await file.close()
 
 
 def mode(path: Path) -> int:
@@ -41,25 +44,24 @@ def mode(path: Path) -> int:
 
 
 async def test_nobody_else_can_read_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
     before = os.umask(0)
     try:
-        database = await open_database(None, tmp_path / "new" / "data")
-        await migrate(database, tmp_path / "new" / "data")
+        async with opened(None, folder) as database:
+            await migrate(database, folder)
+            assert mode(folder) == 0o700
+            assert {file.name: mode(file) for file in folder.iterdir()} == {
+                "skillway.db": 0o600,
+                "skillway.db-wal": 0o600,
+                "skillway.db-shm": 0o600,
+            }
     finally:
         os.umask(before)
-    folder = tmp_path / "new" / "data"
-    assert mode(folder) == 0o700
-    assert {file.name: mode(file) for file in folder.iterdir()} == {
-        "skillway.db": 0o600,
-        "skillway.db-wal": 0o600,
-        "skillway.db-shm": 0o600,
-    }
-    await database.close()
 
 
 async def test_loose_modes_are_mended_but_a_shared_folder_is_left_alone(tmp_path: Path) -> None:
-    database = await open_database(None, tmp_path / "data")
-    await database.close()
+    async with opened(None, tmp_path / "data"):
+        pass
     (tmp_path / "data").chmod(0o755)
     (tmp_path / "data" / "skillway.db").chmod(0o644)
     make_private(tmp_path / "data" / "skillway.db")
@@ -122,23 +124,22 @@ async def test_another_processes_lock_ends_as_unavailable_and_reads_go_on(
     monkeypatch.setattr(
         sqlite, "_PRAGMAS", [pragma.replace("busy_timeout = 5000", "busy_timeout = 50") for pragma in sqlite._PRAGMAS]
     )
-    database = await open_database(None, tmp_path)
-    await migrate(database, tmp_path)
-    orgs = SqlOrgs(database)
-    with closing(sqlite3.connect(tmp_path / "skillway.db", isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageUnavailable) as refused:
-            await orgs.create("Acme")
-        assert "locked" in str(refused.value.__cause__)
-        with pytest.raises(StorageUnavailable):
-            async with database.transaction():
-                raise AssertionError("never reached")
-        assert [*await orgs.list()] == []
-        await database.check()
-        holder.execute("ROLLBACK")
-    await orgs.create("Acme")
-    assert len(await orgs.list()) == 1
-    await database.close()
+    async with opened(None, tmp_path) as database:
+        await migrate(database, tmp_path)
+        orgs = SqlOrgs(database)
+        with closing(sqlite3.connect(tmp_path / "skillway.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageUnavailable) as refused:
+                await orgs.create("Acme")
+            assert "locked" in str(refused.value.__cause__)
+            with pytest.raises(StorageUnavailable):
+                async with database.transaction():
+                    raise AssertionError("never reached")
+            assert [*await orgs.list()] == []
+            await database.check()
+            holder.execute("ROLLBACK")
+        await orgs.create("Acme")
+        assert len(await orgs.list()) == 1
 
 
 async def test_a_write_waits_for_another_process_and_then_goes_through(database: SqliteDatabase) -> None:
@@ -154,22 +155,33 @@ async def test_a_write_waits_for_another_process_and_then_goes_through(database:
     assert len(await orgs.list()) == 1
 
 
+async def test_a_new_file_that_another_process_is_busy_with_is_opened_once_it_is_free(tmp_path: Path) -> None:
+    """Before the file has a write-ahead log, where SQLite itself does not wait."""
+    with closing(sqlite3.connect(tmp_path / "skillway.db", isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE theirs (n)")
+        holder.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(SqliteDatabase.open(tmp_path / "skillway.db"))
+        finished, _ = await asyncio.wait([opening], timeout=0.1)
+        assert not finished
+        holder.execute("COMMIT")
+    await (await opening).close()
+
+
 async def test_two_processes_share_one_file(database: SqliteDatabase) -> None:
     """Both read, then write what follows from it; nothing is lost and nobody is turned away."""
     await database.execute("INSERT INTO installation (name, value) VALUES ('counter', '0')")
     script = f"""
 import asyncio, sys
 from pathlib import Path
-from gateway.store.database import open_database
+from tests.store.samples import opened
 async def main():
-    database = await open_database(None, Path({str(database.path.parent)!r}))
-    print("ready", flush=True)
-    sys.stdin.readline()
-    for _ in range(100):
-        async with database.transaction() as transaction:
-            row = await transaction.fetch_one("SELECT value FROM installation WHERE name = 'counter'")
-            await transaction.execute("UPDATE installation SET value = :value", value=str(int(row["value"]) + 1))
-    await database.close()
+    async with opened(None, Path({str(database.path.parent)!r})) as database:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(100):
+            async with database.transaction() as transaction:
+                row = await transaction.fetch_one("SELECT value FROM installation WHERE name = 'counter'")
+                await transaction.execute("UPDATE installation SET value = :value", value=str(int(row["value"]) + 1))
 asyncio.run(main())
 """
     processes = [
@@ -197,17 +209,16 @@ async def test_an_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
     script = f"""
 import asyncio, os
 from pathlib import Path
-from gateway.store.database import open_database
 from gateway.store.migrate import migrate
 from gateway.store.runs import RunWriter
-from tests.store.samples import a_run
+from tests.store.samples import a_run, opened
 async def main():
     folder = Path({str(tmp_path)!r})
-    database = await open_database(None, folder)
-    await migrate(database, folder)
-    runs = RunWriter(database)
-    await asyncio.gather(*(runs.begin(a_run("org_1")) for _ in range(30)))
-    os.kill(os.getpid(), 9)
+    async with opened(None, folder) as database:
+        await migrate(database, folder)
+        runs = RunWriter(database)
+        await asyncio.gather(*(runs.begin(a_run("org_1")) for _ in range(30)))
+        os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT)
@@ -234,21 +245,84 @@ async def test_a_full_disk_refuses_writes_and_takes_them_again_once_there_is_roo
     assert len(await orgs.list()) == 2
 
 
-async def test_a_disk_that_fails_to_sync_is_not_written_to_again(database: SqliteDatabase) -> None:
-    def fail(_: sqlite3.Connection) -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
-        raise error
+@pytest.mark.parametrize("end", ["awaited", "cancelled"])
+async def test_a_disk_that_fails_to_sync_is_not_written_to_again(tmp_path: Path, end: str) -> None:
+    """Also where whoever waited for the failing write was cancelled: what fails is known all the same."""
+    script = f"""
+import asyncio
+from pathlib import Path
+from gateway.store.database import StorageUnavailable
+from gateway.store.migrate import migrate
+from gateway.store.orgs import SqlOrgs
+from tests.store.failing_disk import fail_syncs
+from tests.store.samples import opened, until
+async def main():
+    folder = Path({str(tmp_path)!r})
+    async with opened(None, folder) as database:
+        await migrate(database, folder)
+        orgs = SqlOrgs(database)
+        await orgs.create("before")
+        try:
+            fail_syncs()
+        except OSError as error:
+            print("no filter:", error)
+            return
+        await work(database, orgs, folder / "skillway.db-wal")
+async def is_refused(what):
+    try:
+        await what
+    except StorageUnavailable as error:
+        print(getattr(error.__cause__, "sqlite_errorname", "-"), end=" ")
+        return True
+    return False
+async def work(database, orgs, log):
+    failing = asyncio.create_task(is_refused(orgs.create("failing")))
+    await asyncio.sleep(0)
+    if {end == "cancelled"}:
+        failing.cancel()
+        await asyncio.wait([failing])
+        assert failing.cancelled()
+        await until(lambda: is_refused(database.check()))
+    else:
+        assert await failing
+        assert await is_refused(database.check())
+    before = log.read_bytes()
+    assert await is_refused(orgs.create("after"))
+    async def change():
+        async with database.transaction() as transaction:
+            await transaction.execute("DELETE FROM orgs")
+    assert await is_refused(change())
+    assert log.read_bytes() == before
+    assert [org.name for org in await orgs.list()] == ["before"]
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT, stdout=PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    if told.startswith(b"no filter"):
+        lacking("a kernel that lets a test fail its fsync")
+    assert told == {"awaited": b"SQLITE_IOERR_FSYNC - - - ", "cancelled": b"- - - "}[end]
+    with closing(sqlite3.connect(tmp_path / "skillway.db")) as connection:
+        assert ("before",) in connection.execute("SELECT name FROM orgs").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
-    with pytest.MonkeyPatch.context() as broken:
-        broken.setattr(sqlite, "_commit", fail)
-        with pytest.raises(StorageUnavailable):
-            await SqlOrgs(database).create("Acme")
-    with pytest.raises(StorageUnavailable):
-        await SqlOrgs(database).create("Acme")
-    with pytest.raises(StorageUnavailable):
-        await database.check()
-    assert [*await SqlOrgs(database).list()] == []
+
+async def test_closing_twice_at_once_and_under_work_ends_and_tears_nothing(tmp_path: Path) -> None:
+    sql = "INSERT INTO installation (name, value) VALUES (:name, 'x')"
+    for steps in range(12):
+        async with opened(None, tmp_path / str(steps)) as database:
+            await migrate(database, tmp_path / str(steps))
+            single = asyncio.create_task(database.execute(sql, name="single"))
+            pair = asyncio.create_task(database.write([(sql, [("one",)]), (sql, [("two",)])]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await asyncio.gather(database.close(), database.close())
+        done = await asyncio.gather(single, pair, return_exceptions=True)
+        assert all(not isinstance(end, BaseException) or isinstance(end, StorageUnavailable) for end in done)
+        with closing(sqlite3.connect(tmp_path / str(steps) / "skillway.db")) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM installation")}
+        assert ("single" in names) == (done[0] == 1)
+        assert names & {"one", "two"} == (set() if isinstance(done[1], StorageUnavailable) else {"one", "two"})
 
 
 async def test_a_secret_is_never_on_the_disk_and_a_deleted_seal_is_overwritten(database: SqliteDatabase) -> None:
