@@ -247,11 +247,15 @@ async def demo(
     clock: Callable[[], float] = time,
     oauth: Mapping[str, Any] | None = None,
     client: bool = True,
+    clients: Mapping[str, Mapping[str, str]] | None = None,
     **settings: str,
 ) -> AsyncIterator[Desk]:
-    """A gateway whose `demo` stands on `server`, with the installation's client there unless `client` is False."""
+    """A gateway whose `demo` stands on `server`, with the installation's client there unless `client` is False.
+
+    `clients` are those of further definitions, by slug.
+    """
     target = write_definitions(folder, oauth_definition(server, oauth=oauth), *definitions)
-    integrations = {"demo": client_of(server)} if client else {}
+    integrations = {**({"demo": client_of(server)} if client else {}), **(clients or {})}
     environ = environment(folder, integrations, target, settings)
     async with gateway(folder, integrations=integrations, definitions=target, clock=clock, **settings) as running:
         server.add_redirect_uri(f"{running.url}/oauth/callback/demo")

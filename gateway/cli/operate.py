@@ -35,6 +35,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.migrate import migrate as migrate_database
 from gateway.store.orgs import SqlOrgs
 from oauth.secret import Secret
+from oauth.vault import MasterKey
 
 #: prctl(2).
 _PR_SET_DUMPABLE = 4
@@ -249,21 +250,26 @@ def restore(file: Path, force: bool, **flags: Any) -> None:
     async def work() -> dict[str, int]:
         async with open_store(settings) as database:
             await migrate_database(database, settings.data_dir)
-            kept = key_in(file)
-            if kept is not None and settings.master_key is None and not key_file(settings).exists():
-                _write_key(key_file(settings), kept)
-            elif settings.master_key is None and not key_file(settings).exists():
+            kept, path = key_in(file), key_file(settings)
+            if settings.master_key is not None or path.exists():
+                master = master_key(settings, create=False)
+                return dict(await read_backup(file, database, fingerprint=master.fingerprint, force=force))
+            if kept is None:
                 raise BadSetting(
                     f"{file} holds no master key, and there is none here: put the one that it was made under "
-                    f"at {key_file(settings)}, or into SKILLWAY_MASTER_KEY"
+                    f"at {path}, or into SKILLWAY_MASTER_KEY"
                 )
-            master = master_key(settings, create=False)
-            return dict(await read_backup(file, database, fingerprint=master.fingerprint, force=force))
+            fingerprint = MasterKey.parse(kept.reveal()).fingerprint
+            restored = dict(await read_backup(file, database, fingerprint=fingerprint, force=force))
+            # Last: a restore that is refused must not leave a key beside a database that it does not open.
+            _write_key(path, kept)
+            return restored
 
     print_json({"restored": run(work())})
 
 
 def _write_key(path: Path, key: Secret) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key.reveal() + "\n")
@@ -271,10 +277,18 @@ def _write_key(path: Path, key: Secret) -> None:
 
 @click.command()
 @settings_options
-@click.option("--to", "target", required=True, metavar="URL", help="postgresql://… to copy into; it must be empty.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    help="postgresql://… or sqlite:FOLDER to copy into; it must be empty. `-` reads the URL from stdin, unseen by others.",
+)
 def copy(target: str, **flags: Any) -> None:
     """Copy everything to another database, for moving from SQLite to PostgreSQL or back."""
     settings, _ = settings_of(**flags)
+    if target == "-":
+        target = sys.stdin.readline().strip()
 
     async def work() -> dict[str, int]:
         async with open_installation(settings) as opened:

@@ -163,7 +163,7 @@ class Connecting:
         account = await self._establishing.store(integration, method, flow, granted)
         flow = replace(flow, status="connected", account=account)
         await self._flows.add(flow)
-        return _begun(flow) | {"oauth_url": None}
+        return _begun(flow) | {"oauth_url": None} | ({"account": account} if account else {})
 
     async def _poll(self, org: str, connection_id: str) -> Json:
         flow = await self._flows.find(org, connection_id)
