@@ -623,7 +623,7 @@ def peak_memory(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-class listening:  # noqa: N801
+class listening:
     """A handler on a free loopback port; gives back the address."""
 
     def __init__(self, handler: Any) -> None:

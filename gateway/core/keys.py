@@ -104,8 +104,8 @@ def mint(mode: Mode) -> Secret:
 
 
 def digest(key: str) -> bytes:
-    """What is stored of a key. 226 random bits need no slow hash."""
-    return hashlib.sha256(key.encode()).digest()
+    """What is stored of a key. 226 random bits need no slow hash. A text that is not UTF-8 is nobody's key."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
 def is_well_formed(key: str) -> bool:

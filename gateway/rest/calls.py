@@ -13,7 +13,7 @@ from gateway.core.gateway import RawResult
 from gateway.core.request import UpstreamFailed
 from gateway.web.answers import json_bytes
 from gateway.web.auth import principal
-from gateway.web.bodies import json_object, query, text_field
+from gateway.web.bodies import json_object, query, text_field, yes_or_no
 from gateway.web.context import REQUEST_ID, services
 
 log = logging.getLogger("skillway.calls")
@@ -38,7 +38,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
         connection=text_field(body["connection"], "connection") if "connection" in body else None,
     )
     gateway = services(request).gateway
-    if asked.get("raw") in ("1", "true"):
+    if yes_or_no(asked, "raw"):
         return await _stream(request, await gateway.stream(call))
     result = await gateway.call(call)
     return json_bytes(result.envelope(), headers={"X-Upstream-Status": str(result.status)})

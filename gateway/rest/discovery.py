@@ -64,6 +64,6 @@ def _user(asked: dict[str, str]) -> str:
 
 def _after(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
+        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise bad_field("cursor", "format", "The query parameter 'cursor' is not one that we gave.") from None

@@ -5,6 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.rest import calls, connections, discovery, keys
+from skills_catalog.names import RESERVED_SLUGS
+
+#: Not a reserved slug: what a fixed route does not take is 405 there, and no unknown integration.
+_INTEGRATION = "{integration:(?!(?:" + "|".join(sorted(RESERVED_SLUGS)) + ")/)[^{}/]+}"
 
 
 def routes() -> list[web.RouteDef]:
@@ -22,6 +26,6 @@ def routes() -> list[web.RouteDef]:
         web.delete("/v1/connections/{id}", connections.disconnect),
         web.get("/v1/org/redirect-urls", connections.return_urls),
         web.put("/v1/org/redirect-urls", connections.set_return_urls),
-        web.get("/v1/{integration}/download", discovery.download),
-        web.post("/v1/{integration}/{action}", calls.execute),
+        web.get(f"/v1/{_INTEGRATION}/download", discovery.download),
+        web.post(f"/v1/{_INTEGRATION}/{{action}}", calls.execute),
     ]

@@ -19,6 +19,8 @@ log = logging.getLogger("skillway.store")
 
 #: A recorded run is durable at most this long after its answer.
 DELAY_SECONDS = 0.2
+#: Seconds for which a run that was begun waits for others to share its commit.
+GATHER_SECONDS = 0.002
 #: That many waiting runs are written at once, without waiting for the delay.
 PROMPT = 500
 #: One transaction holds at most that many, so that other writers get their turn.
@@ -179,7 +181,10 @@ class RunWriter:
     async def _next_commit(self, run: Run | None) -> None:
         done = asyncio.get_running_loop().create_future()
         self._begun.append((run, done))
-        self._now()
+        if run is None:
+            self._now()
+        else:
+            self._work()
         await done
 
     def _soon(self) -> None:
@@ -189,6 +194,9 @@ class RunWriter:
     def _now(self) -> None:
         self._stop_timer()
         self._due = True
+        self._work()
+
+    def _work(self) -> None:
         # A task that runs takes what has come in its next round: that is how a group comes together.
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._write_groups())
@@ -210,18 +218,21 @@ class RunWriter:
     async def _write_groups(self) -> None:
         try:
             while self._due or self._begun:
-                self._due = False
-                await self._write_group()
+                if not self._due:
+                    # A commit costs the same for one as for ten, and an upstream takes far longer than this.
+                    await asyncio.sleep(GATHER_SECONDS)
+                with_queue, self._due = self._due, False
+                await self._write_group(with_queue)
         finally:
             self._task = None
 
-    async def _write_group(self) -> None:
-        """One transaction: all that was begun, and the oldest of what is queued."""
+    async def _write_group(self, with_queue: bool) -> None:
+        """One transaction: all that was begun and, where it is time, the oldest of what is queued."""
         begun, self._begun = self._begun, []
-        part = self._in_flight = dict(islice(self._queued.items(), CHUNK))
+        part = self._in_flight = dict(islice(self._queued.items(), CHUNK)) if with_queue else {}
         for run_id in part:
             del self._queued[run_id]
-        uses = None if self._uses is None else self._uses.take_uses()
+        uses = self._uses.take_uses() if self._uses is not None and with_queue else None
         waiters = {run.id: done for run, done in begun if run is not None}
         try:
             runs = [run for run, _ in begun if run is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ from gateway.web.context import services
 _COOKIE_AGE = 3600
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 _FORM_LIMIT = 64 * 1024
+_MOST_INPUTS = 100
 
 
 async def show(request: web.Request) -> web.Response:
@@ -141,9 +142,13 @@ async def _form(request: web.Request) -> dict[str, str]:
         raise Refusal("forbidden", "This form was sent from another site.")
     if request.content_type != "application/x-www-form-urlencoded" and request.can_read_body:
         raise Refusal("unsupported_media_type", "Send the page's own form.")
-    if len(await read(request)) > _FORM_LIMIT:
+    body = await read(request)
+    if len(body) > _FORM_LIMIT:
         raise Refusal("payload_too_large", f"The form is larger than {_FORM_LIMIT} bytes.")
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_INPUTS))
+    except ValueError:
+        raise Refusal("bad_request", "The form is not one that this page makes.") from None
 
 
 def own_origin(url: str) -> str:

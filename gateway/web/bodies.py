@@ -82,6 +82,14 @@ def whole_number(values: Mapping[str, str], name: str, *, default: int | None, l
     return int(text)
 
 
+def yes_or_no(values: Mapping[str, str], name: str) -> bool:
+    """A switch of the query: `1` or `true` is on, `0`, `false` and nothing are off."""
+    text = values.get(name, "0")
+    if text not in ("1", "true", "0", "false"):
+        raise bad_field(name, "enum", f"The query parameter {name!r} must be 1 or 0.")
+    return text in ("1", "true")
+
+
 def text_field(value: Any, name: str, *, most: int = 128) -> str:
     """A short, printable string: a user, a label, a name."""
     if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():

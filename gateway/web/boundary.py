@@ -85,7 +85,7 @@ def _check_framing(request: web.Request) -> None:
         raise Refusal("bad_request", "The only transfer coding is `chunked`, and only in HTTP/1.1.")
 
 
-def _from_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     """What aiohttp itself refuses, in our envelope."""
     if error.status == 405:
         allowed = error.headers.get("Allow", "")
@@ -97,6 +97,4 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.StreamResp
         return refusal_answer(Refusal("payload_too_large", f"The body is larger than {limit} bytes."))
     if error.status == 404:
         return refusal_answer(Refusal("not_found", "There is no such route."))
-    if error.status < 400:
-        return error
     return refusal_answer(Refusal("bad_request", "The request cannot be read."))

@@ -110,6 +110,14 @@ class Connection(RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):
+            # Raised before our middleware could see it: an `Expect` that aiohttp does not know and would repeat.
+            resp = self.handle_error(request, resp.status)
+        return await super().finish_response(request, resp, start_time)
+
     def _disarm(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()

@@ -29,12 +29,15 @@ class Watched:
         self.commits = 0
         self.refuses = False
         self.gate: asyncio.Event | None = None
+        #: Set as soon as a commit is under way.
+        self.writing = asyncio.Event()
 
     @property
     def dialect(self) -> Dialect:
         return self._database.dialect
 
     async def write(self, batches: Sequence[Batch], /) -> None:
+        self.writing.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.refuses:
@@ -114,8 +117,7 @@ async def test_who_comes_during_a_commit_shares_the_next_one(
 ) -> None:
     watched.gate = asyncio.Event()
     begins = [asyncio.create_task(runs.begin(a_run(org.id)))]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await watched.writing.wait()
     begins += [asyncio.create_task(runs.begin(a_run(org.id))) for _ in range(50)]
     await asyncio.sleep(0)
     watched.gate.set()
