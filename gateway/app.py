@@ -141,7 +141,7 @@ async def _services(
     runs = RunWriter(database, uses=keys, clock=clock)
     stack.push_async_callback(runs.close)
     flows, orgs = SqlFlows(database, vault, clock=clock), SqlOrgs(database, clock=clock)
-    leases = SqlLeases(database, clock=clock)
+    leases = SqlLeases(database, clock=None if clock is time else clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
     upstream = HttpUpstream(
         Egress(_policy(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None

@@ -35,6 +35,11 @@ async def checkup(settings: Settings, installation: Installation) -> list[Findin
     return [finding async for finding in _findings(settings, installation)]
 
 
+def others_may_write(path: Path) -> bool:
+    """Whether somebody else could change this file, and with it where credentials are sent."""
+    return path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o022 != 0
+
+
 async def _findings(settings: Settings, installation: Installation) -> AsyncIterator[Finding]:
     yield _public_url(settings)
     yield _config(settings.config)
@@ -62,8 +67,7 @@ def _public_url(settings: Settings) -> Finding:
 def _config(path: Path) -> Finding:
     if not path.exists():
         return Finding(name="skills.yaml", ok=True, message=f"{path} is not there; every default holds")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o022:
+    if others_may_write(path):
         return Finding(name="skills.yaml", ok=False, message=f"others may write {path}: chmod go-w {path}")
     return Finding(name="skills.yaml", ok=True, message=str(path))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -43,20 +44,30 @@ def _days(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise ValueError("a positive number")
-    return number
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) or float(text) == 0:
+        raise ValueError("a positive number of seconds such as 30 or 0.5")
+    return float(text)
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
         raise ValueError("a port from 0 to 65535")
     return int(text)
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part, strict=False) for part in re.split(r"[,\s]+", text.strip()) if part)
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in re.split(r"[,\s]+", text) if part)
+    except ValueError:
+        raise ValueError("networks such as 10.0.0.0/8, fd00::/8") from None
+
+
+def _certificates(text: str) -> Path:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+    except OSError:
+        raise ValueError("a file of certificates in PEM") from None
+    return Path(text)
 
 
 def _public_url(text: str) -> str:
@@ -110,7 +121,9 @@ class Settings:
         None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder."
     )
     valkey_url: Secret | None = _option(
-        None, Secret, "Valkey or Redis; no upstream may live at its address. Limits that are exact across replicas come with a later version."
+        None,
+        Secret,
+        "Valkey or Redis; no upstream may live at its address. Limits that are exact across replicas come with a later version.",
     )
     master_key: Secret | None = _option(
         None,
@@ -118,7 +131,7 @@ class Settings:
         "32 bytes in base64 or hex that seal every credential. Default: made in the data folder for an empty database.",
     )
     master_key_previous: Secret | None = _option(
-        None, Secret, "The master key before the last change, while `vault rotate` has not run."
+        None, Secret, "The master key before a change: given beside the new one, for one start."
     )
     tenancy: Literal["one_owner", "separate"] = _option(
         "one_owner",
@@ -140,11 +153,15 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _option(
         (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs."
     )
-    tls_ca_file: Path | None = _option(None, Path, "Certificates (PEM) trusted for upstreams beside the system's.")
+    tls_ca_file: Path | None = _option(
+        None, _certificates, "Certificates (PEM) trusted for upstreams beside the system's."
+    )
     log_format: Literal["text", "json"] | None = _option(
         None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
     )
-    upgrade_url: str | None = _option(None, _url, "Where a person raises a plan. Shown once plans are enforced, in a later version.")
+    upgrade_url: str | None = _option(
+        None, _url, "Where a person raises a plan. Shown once plans are enforced, in a later version."
+    )
 
     def effective_log_format(self) -> Literal["text", "json"]:
         return self.log_format or ("text" if sys.stderr.isatty() else "json")
@@ -181,7 +198,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
     """
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in given.items() if value is not None}
-    config = Path(given.get("config") or environ.get(PREFIX + "CONFIG") or "skills.yaml")
+    named = given.get("config") or _from_environment("config", environ)
+    config = Path(named or "skills.yaml")
+    if named and not config.exists():
+        # The default file may be missing. One that was named is meant: with a slip of the pen all of it would be lost.
+        raise BadSetting(f"{PREFIX}CONFIG: there is no file {config}")
     document = _read_file(config)
     in_file = _mapping(document, ("settings",))
     values: dict[str, Any] = {}
@@ -189,29 +210,20 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
     for name in in_file:
         if name.lower() not in known:
             raise BadSetting(_unknown(document, ("settings", name), name, [n.upper() for n in known]))
-    lowered = {name.lower(): value for name, value in in_file.items()}
+    spelled = {name.lower(): name for name in in_file}
     for name, option in known.items():
-        text = _from_environment(name, environ)
-        if text is None and lowered.get(name) is not None:
-            value = lowered[name]
-            text = ",".join(map(str, value)) if isinstance(value, list) else _expand(str(value), environ)
-        if name in given:
-            text = str(given[name])
+        place = PREFIX + name.upper()
+        text = str(given[name]) if name in given else _from_environment(name, environ)
+        if text is None and name in spelled:
+            text = _text_in_file(document, spelled[name], environ)
+            place = str(document.mistake(("settings", spelled[name]), ""))
         if text is None or text == "":
             continue
         try:
             values[name] = option.metadata["parse"](text)
         except ValueError as error:
-            raise BadSetting(f"{PREFIX}{name.upper()}: expected {error}") from None
-    for name in environ:
-        if (
-            name.startswith(PREFIX)
-            and name not in _NOT_OPTIONS
-            and name.removesuffix("_FILE")[len(PREFIX) :].lower() not in known
-        ):
-            near = nearest(name[len(PREFIX) :].lower(), known)
-            hint = f"; did you mean {PREFIX}{near.upper()}?" if near else ""
-            raise BadSetting(f"there is no setting {name}{hint}")
+            raise BadSetting(f"{place}: expected {error}") from None
+    _refuse_unknown(environ, known)
     return Settings(**values), _installation(document, config.parent, environ)
 
 
@@ -240,6 +252,30 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> str | None:
         return Path(path).read_text().strip()
     except OSError as error:
         raise BadSetting(f"{PREFIX}{name.upper()}_FILE: {error.strerror}: {path}") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{PREFIX}{name.upper()}_FILE: {path} is not text") from None
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    for name in environ:
+        if not name.startswith(PREFIX) or name in _NOT_OPTIONS:
+            continue
+        option = name[len(PREFIX) :].lower()
+        if option not in known and option.removesuffix("_file") not in known:
+            near = nearest(option, known)
+            raise BadSetting(
+                f"there is no setting {name}" + (f"; did you mean {PREFIX}{near.upper()}?" if near else "")
+            )
+
+
+def _text_in_file(document: Document, name: str, environ: Mapping[str, str]) -> str | None:
+    value = document.value["settings"][name]
+    if value is None:
+        return None
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, (dict, list)) for part in parts):
+        raise BadSetting(str(document.mistake(("settings", name), "expected one value, or a list of them")))
+    return ",".join(_expand(str(part), environ) for part in parts)
 
 
 def _read_file(path: Path) -> Document:
@@ -249,7 +285,8 @@ def _read_file(path: Path) -> Document:
         content = b""
     except OSError as error:
         raise BadSetting(f"{path}: {error.strerror}") from None
-    if not content.strip():
+    if all(not line.strip() or line.lstrip().startswith(b"#") for line in content.splitlines()):
+        # An operator who comments everything out has chosen the defaults.
         content = b"{}"
     try:
         document = read(content, str(path))
@@ -282,6 +319,8 @@ def _installation(document: Document, folder: Path, environ: Mapping[str, str]) 
 
 
 _ADDRESSES = ("base_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer")
+#: An origin and what follows; a host may hold `{field}`s that a connection fills in.
+_ADDRESS = re.compile(r"https?://[^\s/?#@\\]+([/?][^\s\\]*)?")
 _PLAN = ("requests_per_minute", "calls_per_day", "connections", "api_keys", "credits_per_month")
 
 
@@ -296,8 +335,14 @@ def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Over
             continue
         if not isinstance(value, str):
             raise BadSetting(str(document.mistake((*at, name), "expected text")))
-        if expanded := _expand(value, environ):
+        expanded = _expand(value, environ)
+        if expanded and name in _ADDRESSES and not _ADDRESS.fullmatch(expanded):
+            raise BadSetting(str(document.mistake((*at, name), "expected an address such as https://api.example.com")))
+        if expanded:
             texts[name] = expanded
+        elif value and name in _ADDRESSES:
+            # The definition's own address would get credentials that were meant for this one.
+            raise BadSetting(str(document.mistake((*at, name), f"the environment does not say {value}")))
     enabled, scopes = given.get("enabled", True), given.get("scopes")
     if not isinstance(enabled, bool):
         raise BadSetting(str(document.mistake((*at, "enabled"), "expected true or false")))

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import yarl
+from aiohttp import web
 
 from tests.fakes.provider import Provider, browser
 from tests.fakes.upstream import Answer as UpstreamAnswer
@@ -297,6 +298,21 @@ async def operate(environ: Mapping[str, str], *arguments: str, stdin: str = "") 
     out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def listening(*routes: web.RouteDef) -> AsyncIterator[str]:
+    """A small server on a free loopback port; its origin."""
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
 
 
 def query_of(url: str) -> dict[str, str]:

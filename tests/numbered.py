@@ -17,7 +17,7 @@ import aiohttp
 import yarl
 from aiohttp import web
 
-from tests.demo import query_of
+from tests.demo import listening, query_of
 from tests.harness import RunningGateway
 
 
@@ -121,23 +121,15 @@ class Numbered:
 async def numbered(*, start: str = "") -> AsyncIterator[Numbered]:
     """Runs one on a free loopback port."""
     server = Numbered(start=start)
-    app = web.Application()
-    app.add_routes(
-        [
-            web.post("/token", server.token), web.post("/revoke", server.revoke),
-            web.get("/api/me", server.me), web.post("/api/me", server.me),
-        ]
+    routes = (
+        web.post("/token", server.token),
+        web.post("/revoke", server.revoke),
+        web.get("/api/me", server.me),
+        web.post("/api/me", server.me),
     )
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.base_url = f"http://{host}:{port}"
-    try:
+    async with listening(*routes) as origin:
+        server.base_url = origin
         yield server
-    finally:
-        await runner.cleanup()
 
 
 async def connect(running: RunningGateway, code: str = "the-code", slug: str = "demo", **more: Any) -> str:

@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from oauth.vault import MasterKey
 from tests.conftest import lacking
 from tests.fakes.github import GitHub
 from tests.fakes.upstream import serve
+from tests.harness import Org
 from tests.operator import MISCONFIGURED, Done, Operator
 
 ISSUE = {"repo": "acme/webapp", "title": "Bug report"}
@@ -38,6 +40,21 @@ KEY = re.compile(r"sk_(live|test)_gw_[0-9A-Za-z]{44}")
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     return Operator.at(tmp_path / "here")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Org]:
+    """A folder in which `init` has run, and its org."""
+    operator = Operator.at(tmp_path_factory.mktemp("made"))
+    return operator.folder, operator.init()
+
+
+@pytest.fixture
+def installed(made: tuple[Path, Org], tmp_path: Path) -> tuple[Operator, Org]:
+    """An installation of one's own, without the second that `init` takes."""
+    folder, org = made
+    shutil.copytree(folder, tmp_path / "here")
+    return Operator.at(tmp_path / "here"), org
 
 
 def with_github(operator: Operator, base_url: str) -> Operator:
@@ -159,7 +176,7 @@ REFUSED: dict[str, tuple[Break, str]] = {
     "an empty master key file": (key_file(b"\n"), "master key is empty"),
     "a short master key": (setting(master_key=base64.b64encode(b"short").decode()), "32 bytes, this one has 5"),
     "a master key that is no text": (key_file(b"\xff\xfe" * 16), "not base64 or hex"),
-    "a master key that is no base64": (setting(master_key="?" * 43), "base64 or hex"),
+    "a master key that is no base64": (setting(master_key="?" * 43), "neither base64 nor hex"),
     "a placeholder": (setting(master_key="0" * 64), "placeholder"),
     "a master key file that is not there": (setting(master_key_file="/nonexistent/key"), "SKILLWAY_MASTER_KEY_FILE"),
     "the key in two ways": (setting(master_key="0" * 64, master_key_file="/dev/null"), "not both"),
@@ -185,9 +202,9 @@ REFUSED: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_serve_refuses_to_start_says_why_and_listens_nowhere(operator: Operator, case: str) -> None:
+def test_serve_refuses_to_start_says_why_and_listens_nowhere(installed: tuple[Operator, Org], case: str) -> None:
+    operator, _ = installed
     broken, expected = REFUSED[case]
-    operator.init()
     port = free_port()
     with watched(port) as connected:
         done = broken(operator).run("serve", *(() if "port" in case else ("--port", str(port))))
@@ -300,10 +317,10 @@ async def test_orgs_get_keys_of_their_own_that_work_at_once(operator: Operator) 
     ],
 )
 def test_a_word_that_names_nothing_is_refused_with_the_nearest(
-    operator: Operator, words: tuple[str, ...], said: str
+    installed: tuple[Operator, Org], words: tuple[str, ...], said: str
 ) -> None:
+    operator, org = installed
     (operator.folder / "skills.yaml").write_text("plans: {free: {connections: 3}}")
-    org = operator.init()
     done = operator.run(*(org.id if word == "ORG" else word for word in words))
     assert done.code == 1
     assert said in done.err
@@ -342,7 +359,7 @@ def test_a_client_secret_comes_by_stdin_and_lies_sealed(operator: Operator) -> N
 async def test_a_backup_taken_under_load_holds_all_that_was_answered_before_it(
     operator: Operator, tmp_path: Path
 ) -> None:
-    async with serve(GitHub()) as github:
+    async with serve(GitHub(requests_per_hour=1_000_000)) as github:
         org = with_github(operator, github.base_url).init()
         file = tmp_path / "backup.db"
         async with operator.serving(org) as running:
@@ -446,7 +463,7 @@ def test_what_is_no_backup_is_refused(operator: Operator, tmp_path: Path, conten
 async def test_a_copy_to_postgresql_and_back_is_the_same_installation(
     operator: Operator, tmp_path: Path, postgres_url: str
 ) -> None:
-    async with serve(GitHub()) as github:
+    async with serve(GitHub(requests_per_hour=1_000_000)) as github:
         org = with_github(operator, github.base_url).init()
         async with operator.serving(org) as running:
             await running.connect("github", {"token": github.upstream.token}, user="ann")
@@ -495,7 +512,7 @@ def test_migrate_says_what_it_applied_and_then_that_there_is_nothing(operator: O
 
 
 async def test_rotation_under_load_fails_no_call_and_moves_every_value(operator: Operator) -> None:
-    async with serve(GitHub()) as github:
+    async with serve(GitHub(requests_per_hour=1_000_000)) as github:
         org = with_github(operator, github.base_url).init()
         async with operator.serving(org) as running:
             for user in range(30):
@@ -530,7 +547,7 @@ async def test_rotation_under_load_fails_no_call_and_moves_every_value(operator:
 
 
 async def test_the_master_key_is_changed_by_naming_both_once(operator: Operator) -> None:
-    async with serve(GitHub()) as github:
+    async with serve(GitHub(requests_per_hour=1_000_000)) as github:
         org = with_github(operator, github.base_url).init()
         async with operator.serving(org) as running:
             await running.connect("github", {"token": github.upstream.token})
@@ -582,8 +599,8 @@ def test_doctor_finds_nothing_wrong_in_a_good_installation(operator: Operator) -
         (config("catalog: {paths: [broken.yaml]}"), "catalog", "broken.yaml"),
     ],
 )
-def test_doctor_names_what_is_broken(operator: Operator, broken: Break, check: str, said: str) -> None:
-    operator.init()
+def test_doctor_names_what_is_broken(installed: tuple[Operator, Org], broken: Break, check: str, said: str) -> None:
+    operator, _ = installed
     (operator.folder / "broken.yaml").write_text("slug: 7\n")
     done = broken(operator).run("doctor")
     assert done.code == 1
@@ -622,7 +639,7 @@ def test_no_option_takes_a_secret_as_its_value() -> None:
 
 
 async def test_no_secret_is_in_any_command_line_while_commands_run(operator: Operator) -> None:
-    async with serve(GitHub()) as github:
+    async with serve(GitHub(requests_per_hour=1_000_000)) as github:
         org = with_github(operator, github.base_url).init()
         token = github.upstream.token
         async with operator.serving(org) as running:
@@ -677,9 +694,7 @@ def on_terminal(operator: Operator, *words: str) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
-def org_of(text: str) -> Any:
-    from tests.harness import Org
-
+def org_of(text: str) -> Org:
     keys = {match[1]: match[0] for match in KEY.finditer(text)}
     found = re.search("org_[0-9a-f]+", text)
     return Org(id=found[0] if found else "", live=keys.get("live", ""), test=keys.get("test", ""))
@@ -697,8 +712,6 @@ def free_port() -> int:
 @contextmanager
 def watched(port: int) -> Iterator[list[int]]:
     """Tries again and again to connect; what it yields stays empty if nobody ever listened."""
-    import threading
-
     stop, connected = threading.Event(), list[int]()
 
     def watch() -> None:

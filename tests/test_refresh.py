@@ -159,6 +159,23 @@ async def test_a_caller_that_goes_away_does_not_take_the_refresh_along(running: 
     assert tokens.presented == ["the-code", "rt-1"]
 
 
+async def test_a_token_that_comes_after_the_disconnect_is_revoked_and_not_kept(
+    running: RunningGateway, tokens: Numbered
+) -> None:
+    (connection,) = (await running.ask("GET", "/v1/connections")).json()["connections"]
+    tokens.expire()
+    hold = tokens.hold()
+    calling = asyncio.create_task(running.call("demo", "whoami"))
+    await hold.decided.wait()
+    assert (await running.ask("DELETE", f"/v1/connections/{connection['id']}")).status == 204
+    assert tokens.revoked == ["rt-1", "at-1"]
+    hold.release()
+    refused = await calling
+    assert (refused.status, refused.json()["error"]) == (401, "token_expired")
+    assert tokens.revoked == ["rt-1", "at-1", "rt-2", "at-2"]
+    assert await _state(running) == []
+
+
 # -- a 401 of the upstream -------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ import click
 
 from gateway.app import bind, public_url_of, read_catalog
 from gateway.app import serve as serve_until
-from gateway.checkup import checkup
+from gateway.checkup import checkup, others_may_write
 from gateway.cli import output
 from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
 from gateway.installation import key_file, master_key, open_installation, open_store
@@ -122,6 +122,13 @@ def serve(workers: int, help_settings: bool, **flags: Any) -> None:
         listening = bind(settings)
     except BadSetting as error:
         raise misconfigured(str(error)) from None
+    if others_may_write(settings.config):
+        output.warn(f"others may write {settings.config}: chmod go-w {settings.config}")
+    with listening:
+        _serve(settings, installation, listening, workers)
+
+
+def _serve(settings: Settings, installation: Installation, listening: socket.socket, workers: int) -> None:
     if workers > 1:
         # The schema and the master key are made once, before there are several who could; what is wrong is said once.
         run(_prepare(settings, installation))

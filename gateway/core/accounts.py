@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jmespath
+from jmespath.exceptions import JMESPathError
 
 from gateway.core.credentials import fields_of, injection
 from gateway.core.errors import Refusal
@@ -51,7 +52,14 @@ async def identify(
     if whoami is None or skill is None or connection.method not in skill.auth:
         return Account()
     held = Held(connection=connection, credential=credential)
-    request = build_request(integration, skill, {}, fields=fields_of(held), injection=injection(integration, held))
+    request = build_request(
+        integration,
+        skill,
+        {},
+        fields=fields_of(held),
+        injection=injection(integration, held),
+        secrets=credential.secrets(),
+    )
     try:
         answer = await upstream.send(request, limit=_LIMIT)
     except UpstreamFailed as failed:
@@ -68,13 +76,17 @@ async def identify(
         return Account()
     try:
         body = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Account()
     return Account(name=_text(whoami.account, body), id=_text(whoami.account_id, body) if whoami.account_id else None)
 
 
 def _text(path: str, body: Any) -> str | None:
-    found = jmespath.search(path, body)
+    try:
+        found = jmespath.search(path, body)
+    except JMESPathError:
+        # A function of the path met a type that it does not take.
+        return None
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         return None
     return "".join(char for char in str(found)[:_LONGEST] if char.isprintable())

@@ -7,22 +7,27 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 import orjson
 
-from gateway.core.request import Headers, UpstreamAnswer
+from gateway.core.request import Headers, UpstreamAnswer, UpstreamFailed
 from skills_catalog.model import Skill
 
 REDACTED = b"[secret]"
 #: A shorter secret would be found everywhere by chance.
 MIN_REDACTED = 6
+#: Python knows codecs that take quadratic time (`punycode`) or read escapes, and remembers every name it is asked for.
+_CHARSETS = re.compile(
+    r"(?:us-)?ascii|utf-?(?:8|16|32)(?:-?[lb]e)?|latin-?1|iso-?8859-?\d{1,2}|(?:windows-?|cp-?)\d{3,4}|koi8-[rut]"
+    r"|(?:shift[-_]?|s)jis|euc-?(?:jp|kr)|iso-2022-(?:jp|kr)|gb2312|gbk|gb18030|big5(?:-hkscs)?|tis-620"
+)
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 #: RFC 6266 §4.1: `filename*=UTF-8''…`, and `filename=…` as a token or a quoted string.
-_EXTENDED_NAME = re.compile(r"[;\s]filename\*\s*=\s*([\w-]+)'[\w-]*'([^\s;]+)", re.IGNORECASE)
+_EXTENDED_NAME = re.compile(r"[;\s]filename\*\s*=\s*utf-8'[\w-]*'([^\s;]+)", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r'[;\s]filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 #: A secret of these characters has one spelling.
 _ONE_SPELLING = re.compile(r"[\w.~-]+", re.ASCII)
@@ -52,18 +57,19 @@ def fit(
     """
     meta: dict[str, Any] = {}
     spelled = spellings(secrets)
-    body, redacted = redact(answer.body, spelled)
+    body, in_body = redact(answer.body, spelled)
+    headers, in_headers = redact_headers([pair for pair in answer.headers if pair[0].lower() in _SHOWN], spelled)
+    answer = replace(answer, headers=headers, body=body)
     content_type = (answer.header("content-type") or "").lower()
     if answer.omitted:
         data = orjson.dumps({"omitted": True, "size": answer.size, "content_type": content_type or None})
     else:
-        data = _data(skill, body, content_type, answer, inline_limit)
+        data = _data(skill, content_type, answer, inline_limit)
     if hint := _hint(skill, answer):
         meta["hint"] = hint
     if upstream := upstream_meta(answer.headers):
-        meta["upstream"], in_headers = _redacted_meta(upstream, spelled)
-        redacted = redacted or in_headers
-    if redacted:
+        meta["upstream"] = upstream
+    if in_body or in_headers:
         meta["redacted"] = True
     return data, meta
 
@@ -91,6 +97,30 @@ def redact(text: bytes, spelled: Sequence[bytes]) -> tuple[bytes, bool]:
     return text, found
 
 
+def redact_headers(headers: Sequence[tuple[str, str]], spelled: Sequence[bytes]) -> tuple[Headers, bool]:
+    """The same for the values of headers: a link to the next page may hold the key that stood in the query."""
+    values = "\n".join([value for _, value in headers]).encode()
+    if not any(spelling in values for spelling in spelled):
+        return tuple(headers), False
+    return tuple([(name, redact(value.encode(), spelled)[0].decode(errors="replace")) for name, value in headers]), True
+
+
+async def up_to(limit: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body in pieces of at most `limit` bytes in all. Raises `UpstreamFailed` where it is larger."""
+    size = 0
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit, None)
+            yield chunk
+
+
+def too_large(limit: int, status: int | None) -> UpstreamFailed:
+    """The streamed answer is larger than may be; `status` is what the upstream said."""
+    return UpstreamFailed("response_too_large", sent=True, cause=f"a body of more than {limit} bytes", status=status)
+
+
 async def redact_stream(chunks: AsyncIterator[bytes], spelled: Sequence[bytes]) -> AsyncIterator[bytes]:
     """The same for a body in pieces. Held back is only what may be the beginning of a secret."""
     held = b""
@@ -113,17 +143,6 @@ def _begun(text: bytes, spelled: Sequence[bytes]) -> int:
     )
 
 
-def _redacted_meta(upstream: Mapping[str, Any], spelled: Sequence[bytes]) -> tuple[dict[str, Any], bool]:
-    """A link to the next page may hold the key that stood in the query."""
-    shown, redacted = dict(upstream), False
-    for name, value in upstream.items():
-        if isinstance(value, str):
-            text, found = redact(value.encode(), spelled)
-            if found:
-                shown[name], redacted = text.decode(errors="replace"), True
-    return shown, redacted
-
-
 def upstream_meta(headers: Headers) -> dict[str, Any]:
     """The few upstream headers a caller can act on, by their plain names."""
     meta: dict[str, Any] = {}
@@ -131,7 +150,9 @@ def upstream_meta(headers: Headers) -> dict[str, Any]:
     for name, value in headers:
         name = name.lower()
         if name in _PASSED:
-            meta[_PASSED[name]] = value[:2048]
+            # Of a list, a second header goes on where the first ended (RFC 9110 §5.3).
+            before = meta.get(_PASSED[name])
+            meta[_PASSED[name]] = f"{before}, {value}"[:_LONGEST] if before else value[:_LONGEST]
         elif name in _LIMITS:
             limits[_LIMITS[name]] = (
                 int(value) if value.isascii() and value.isdigit() and len(value) < 16 else value[:64]
@@ -148,12 +169,17 @@ _PASSED = {
     "link": "link",
     "etag": "etag",
 }
+_LONGEST = 2048
 _LIMITS = {f"{prefix}ratelimit-{name}": name for prefix in ("x-", "") for name in ("limit", "remaining", "reset")} | {
     f"x-rate-limit-{name}": name for name in ("limit", "remaining", "reset")
 }
 
 
-def _data(skill: Skill, body: bytes, content_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
+_SHOWN = frozenset({"content-type", "content-disposition", *_PASSED, *_LIMITS})
+
+
+def _data(skill: Skill, content_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
+    body = answer.body
     if not body:
         return b"null"
     kind = skill.response if 200 <= answer.status < 300 else "auto"
@@ -165,7 +191,7 @@ def _data(skill: Skill, body: bytes, content_type: str, answer: UpstreamAnswer, 
         text = _decoded(body, content_type)
         if text is not None:
             return orjson.dumps(text)
-    return _file(body, media_type, answer, inline_limit)
+    return _file(media_type, answer, inline_limit)
 
 
 def json_bytes(body: bytes) -> bytes | None:
@@ -192,18 +218,20 @@ def _is_text(media_type: str) -> bool:
 
 
 def _decoded(body: bytes, content_type: str) -> str | None:
-    charset = _CHARSET.search(content_type)
-    for name in [charset[1]] if charset else ["utf-8"]:
-        try:
-            text = body.decode(name)
-            text.encode()  # a codec may make half a surrogate pair, which no JSON can carry
-            return text
-        except (UnicodeError, LookupError):
-            continue
-    return None
+    named = _CHARSET.search(content_type)
+    charset = named[1].lower() if named else "utf-8"
+    if not _CHARSETS.fullmatch(charset):
+        return None
+    try:
+        text = body.decode(charset)
+        text.encode()  # a codec may make half a surrogate pair, which no JSON can carry
+        return text
+    except (UnicodeError, LookupError):
+        return None
 
 
-def _file(body: bytes, media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
+def _file(media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
+    body = answer.body
     about = {
         "content_type": media_type or "application/octet-stream",
         "filename": _filename(answer.header("content-disposition") or ""),
@@ -219,8 +247,9 @@ def _filename(disposition: str) -> str | None:
     name = ""
     if extended := _EXTENDED_NAME.search(disposition):
         try:
-            name = unquote(extended[2], encoding=extended[1], errors="strict")
-        except (LookupError, UnicodeError):
+            # RFC 8187 §3.2.1: every other charset is obsolete.
+            name = unquote(extended[1], encoding="utf-8", errors="strict")
+        except UnicodeError:
             name = ""
     if not name and (plain := _PLAIN_NAME.search(disposition)):
         name = re.sub(r'\\(["\\])', r"\1", plain[1]) if plain[1] is not None else plain[2]

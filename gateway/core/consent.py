@@ -140,7 +140,7 @@ class Consent:
             provider = await self._establishing.provider(flow, method, {**flow.fields, **kept.callback_fields})
             back = oauth_flow.check_callback(provider, pairs)
         except CallbackRefused as refused:
-            message = f"{refused} ({refused.detail})" if refused.detail else str(refused)
+            message = f"{refused} The provider says: “{refused.detail}”" if refused.detail else str(refused)
             await self._establishing.end(flow, "error", error=refused.error, message=message)
             return self._to_result(flow)
         return await self._finish(

@@ -28,6 +28,9 @@ from oauth.connections import Held
 from skills_catalog.model import Integration, Problem, Skill
 from skills_catalog.validation import problems
 
+#: Where a request of the sandbox would go (RFC 6761 §6.4).
+_NOWHERE = "https://sandbox.invalid"
+
 Answer = TypeVar("Answer", UpstreamAnswer, UpstreamStream)
 
 log = logging.getLogger("skillway.calls")
@@ -94,12 +97,13 @@ class Gateway:
             return _streamed(self._from_example(call))
         plan = await self.prepare(call)
         await self._begin(plan)
-        plan, stream = await self._ask(plan, self._upstream.stream)
+        plan, stream = await self._ask(plan, self._stream)
         self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
+        spelled = answers.spellings(plan.request.secrets)
         return RawResult(
             status=stream.status,
-            headers=stream.headers,
-            chunks=answers.redact_stream(stream.chunks, answers.spellings(_secrets(plan))),
+            headers=answers.redact_headers(stream.headers, spelled)[0],
+            chunks=answers.redact_stream(answers.up_to(self._limits.response, stream.chunks), spelled),
             close=stream.close,
             run_id=plan.run_id,
         )
@@ -142,7 +146,14 @@ class Gateway:
     ) -> UpstreamRequest:
         if held is None:
             return build_request(integration, skill, params)
-        return build_request(integration, skill, params, fields=fields_of(held), injection=injection(integration, held))
+        return build_request(
+            integration,
+            skill,
+            params,
+            fields=fields_of(held),
+            injection=injection(integration, held),
+            secrets=held.credential.secrets(),
+        )
 
     async def _begin(self, plan: Plan) -> None:
         """What must not be forgotten is durable before the upstream is asked."""
@@ -151,6 +162,14 @@ class Gateway:
 
     async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
         return await self._upstream.send(request, limit=self._limits.response)
+
+    async def _stream(self, request: UpstreamRequest) -> UpstreamStream:
+        stream = await self._upstream.stream(request)
+        declared = stream.header("content-length") or ""
+        if declared.isdigit() and int(declared) > self._limits.response:
+            stream.close()
+            raise answers.too_large(self._limits.response, stream.status)
+        return stream
 
     async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> tuple[Plan, Answer]:
         """Sends the request; gives back the plan as it was carried out.
@@ -185,7 +204,7 @@ class Gateway:
     def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """Records the answer and makes it fit for the caller."""
         self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
-        data, meta = answers.fit(plan.skill, answer, _secrets(plan), inline_limit=self._limits.inline)
+        data, meta = answers.fit(plan.skill, answer, plan.request.secrets, inline_limit=self._limits.inline)
         meta["run_id"] = plan.run_id
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
@@ -193,9 +212,9 @@ class Gateway:
 
     def _failed(self, plan: Plan, failed: UpstreamFailed) -> Refusal:
         """No answer: was it not sent, or does nobody know?"""
-        outcome: Outcome = "unknown" if failed.sent else "not_sent"
-        state = "unknown" if failed.sent and not plan.skill.idempotent else "failed"
-        self._runs.record(self._run(plan, state=state, error=failed.code, outcome=outcome))
+        outcome: Outcome = "answered" if failed.status is not None else "unknown" if failed.sent else "not_sent"
+        state = "unknown" if outcome == "unknown" and not plan.skill.idempotent else "failed"
+        self._runs.record(self._run(plan, state=state, status=failed.status, error=failed.code, outcome=outcome))
         log.warning("%s %s: %s (%s)", plan.run_id, plan.skill.id, failed.code, failed.cause)
         return Refusal(
             failed.code,
@@ -203,10 +222,14 @@ class Gateway:
             outcome=outcome,
             retryable=outcome == "not_sent" or plan.skill.idempotent,
             run_id=plan.run_id,
+            upstream_status=failed.status,
         )
 
     def _from_example(self, call: Call) -> Result:
-        _, skill = self._check(call)
+        integration, skill = self._check(call)
+        # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
+        filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
+        build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE)
         example = best_example(skill, call.params)
         run_id, now = new_id("run"), int(self._clock() * 1000)
         self._runs.record(
@@ -255,10 +278,6 @@ def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
         first.message,
         details={"action": skill.id, "fields": [_shown(problem) for problem in found]},
     )
-
-
-def _secrets(plan: Plan) -> Sequence[str]:
-    return plan.held.credential.secrets() if plan.held else ()
 
 
 def _shown(problem: Problem) -> dict[str, str]:

@@ -16,8 +16,8 @@ class UpstreamRequest:
     method: str
     #: Scheme, host and port: `https://api.github.com`.
     origin: str
-    #: Already percent-encoded, sent as it is.
-    path: str
+    #: Already percent-encoded, sent as it is; may hold a secret field.
+    path: str = field(repr=False)
     #: Already percent-encoded, without `?`; may hold a credential.
     query: str = field(default="", repr=False)
     headers: Headers = field(default=(), repr=False)
@@ -32,6 +32,8 @@ class UpstreamRequest:
     credential_headers: frozenset[str] = frozenset()
     #: The query holds the credential.
     credential_in_query: bool = False
+    #: The credential's secrets, wherever they stand: kept out of answers, logs and redirects to another origin.
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def url(self) -> str:
@@ -71,17 +73,19 @@ class UpstreamStream:
 
 
 class UpstreamFailed(Exception):
-    """No answer. `sent` says whether any byte of the request may have reached the upstream.
+    """No answer. `sent` says whether any byte of the request may have reached the upstream, `status` what it
+    answered where only its body cannot be had.
 
     `code` is `upstream_unreachable`, `upstream_timeout`, `upstream_invalid_response` or `response_too_large`;
     `cause` is for the operator's log only.
     """
 
-    def __init__(self, code: str, *, sent: bool, cause: str) -> None:
+    def __init__(self, code: str, *, sent: bool, cause: str, status: int | None = None) -> None:
         super().__init__(cause)
         self.code = code
         self.sent = sent
         self.cause = cause
+        self.status = status
 
 
 class Upstream(Protocol):

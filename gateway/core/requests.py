@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -45,12 +45,14 @@ def build_request(
     base_url: str | None = None,
     fields: Mapping[str, str] | None = None,
     injection: Injection = NO_INJECTION,
+    secrets: Sequence[str] = (),
 ) -> UpstreamRequest:
     """The request that a call makes, ready to send.
 
     `params` have passed the skill's schema. `fields` are the connection's values for `{field}`s, `base_url`
-    replaces the definition's. Raises `Refusal` (`bad_request`, `details.fields`) for a value that cannot
-    stand where its param goes: a dot segment in a path, a line break in a header.
+    replaces the definition's, `secrets` are all of the credential's. Raises `Refusal` (`bad_request`,
+    `details.fields`) for a value that cannot stand where its param goes: a dot segment in a path, a line break in
+    a header.
     """
     fields = fields or {}
     origin, base_path = base_address(base_url or integration.base_url, tuple(sorted(fields.items())))
@@ -63,7 +65,7 @@ def build_request(
         if param.location == "query":
             query += _query_pairs(param, value)
         elif param.location == "header":
-            headers.append((param.wire[0], _header_value(param, value)))
+            headers += [] if value is None else [(param.wire[0], _header_value(param, value))]
         elif param.location != "path":
             body_fields.append((param, value))
     body, content_type = _body(skill, body_fields, injection)
@@ -85,6 +87,7 @@ def build_request(
             [name.lower() for name, _ in injection.headers] + (["cookie"] if injection.cookies else [])
         ),
         credential_in_query=bool(injection.query),
+        secrets=tuple(secrets),
     )
     if len(request.origin) + len(request.path) + len(request.query) > MAX_URL:
         raise _bad("", "maxLength", f"The request's URL would be longer than {MAX_URL} bytes.")
@@ -266,22 +269,20 @@ def _put(document: dict[str, Any], wire: tuple[str, ...], value: Any) -> None:
 
 def _multipart(values: list[tuple[Param, Any]], injection: Injection) -> tuple[bytes, str]:
     """RFC 7578. The boundary is random, so that no content can end its part."""
-    boundary = secrets.token_hex(24)
+    boundary = token_hex(24)
     parts: list[bytes] = []
     for param, value in values:
         name = _FILENAME_UNSAFE.sub("_", ".".join(param.wire))
-        if param.location != "file":
-            for item in value if isinstance(value, list) and param.explode else [value]:
-                if item is not None:
-                    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-                    parts.append(head.encode() + _scalar(item).encode() + b"\r\n")
-            continue
-        filename, content_type, content = file_content(param, value)
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; '
-            f'filename="{_FILENAME_UNSAFE.sub("_", filename)}"\r\nContent-Type: {content_type}\r\n\r\n'
-        )
-        parts.append(head.encode() + content + b"\r\n")
+        for item in value if isinstance(value, list) and param.explode else [value]:
+            if item is None:
+                continue
+            if param.location == "file":
+                filename, content_type, content = file_content(param, item)
+                about = f'; filename="{_FILENAME_UNSAFE.sub("_", filename)}"\r\nContent-Type: {content_type}'
+            else:
+                about, content = "", _scalar(item).encode()
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{about}\r\n\r\n'
+            parts.append(head.encode() + content + b"\r\n")
     for key, secret in injection.body.items():
         parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{secret}\r\n'.encode())
     parts.append(f"--{boundary}--\r\n".encode())
@@ -290,13 +291,15 @@ def _multipart(values: list[tuple[Param, Any]], injection: Injection) -> tuple[b
 
 def file_content(param: Param, value: Any) -> tuple[str, str, bytes]:
     """Name, type and bytes of a file param: base64, alone or as `{content, filename?, content_type?}`."""
-    given = {"content": value} if isinstance(value, str) else dict(value)
+    given = {"content": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or not isinstance(given.get("content"), str):
+        raise _bad(param.name, "type", f"The file {param.name!r} must be base64, or an object with it as `content`.")
     filename = str(given.get("filename") or param.name)
     content_type = str(given.get("content_type") or "application/octet-stream")
     if not re.fullmatch(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w.-]+)?", content_type, re.ASCII):
         raise _bad(f"{param.name}/content_type", "pattern", "Write a media type, such as `image/png`.")
     try:
-        return filename, content_type, base64.b64decode(given.get("content", ""), validate=True)
+        return filename, content_type, base64.b64decode(given["content"], validate=True)
     except (binascii.Error, ValueError):
         raise _bad(f"{param.name}/content", "contentEncoding", f"The file {param.name!r} is not base64.") from None
 

@@ -46,7 +46,12 @@ async def execute(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse:
     """The upstream's body as it comes, as a download that no browser runs."""
-    headers = {name: value for name, value in result.headers if name.lower() in _RAW_HEADERS}
+    # Of two headers of a name the first stands; one that cannot be passed on is left out.
+    headers = {
+        name.lower(): value
+        for name, value in reversed(result.headers)
+        if name.lower() in _RAW_HEADERS and value.isprintable()
+    }
     response = web.StreamResponse(headers=headers)
     response.headers["X-Upstream-Status"] = str(result.status)
     response.headers["X-Run-Id"] = result.run_id

@@ -58,7 +58,9 @@ async def poll(request: web.Request) -> web.Response:
     asked = query(request, ("wait",))
     most = int(services(request).settings.sync_ceiling)
     wait = whole_number(asked, "wait", default=0, low=0, high=most) or 0
-    return json_answer(await services(request).connecting.status(who.org, request.match_info["id"], wait=wait))
+    shown = await services(request).connecting.status(who.org, request.match_info["id"], wait=wait)
+    check_scope(who, shown["integration"])
+    return json_answer(shown)
 
 
 async def confirm(request: web.Request) -> web.Response:
@@ -68,31 +70,34 @@ async def confirm(request: web.Request) -> web.Response:
     for name in ("user", "handle"):
         if name not in body:
             raise bad_field(name, "required", f"The field {name!r} is missing.")
-    return json_answer(
-        await services(request).connecting.confirm(
-            who.org, request.match_info["id"], user=body["user"], handle=body["handle"]
-        )
-    )
+    connecting, connection = services(request).connecting, request.match_info["id"]
+    check_scope(who, (await connecting.status(who.org, connection))["integration"])
+    return json_answer(await connecting.confirm(who.org, connection, user=body["user"], handle=body["handle"]))
 
 
 async def list_connections(request: web.Request) -> web.Response:
     who = await principal(request)
     asked = query(request, ("user", "integration"))
     found = await services(request).connecting.connections(who.org, asked.get("user"), asked.get("integration"))
-    return tagged(request, {"connections": found})
+    seen = [shown for shown in found if who.grant.allows_integration(shown["integration"])]
+    return tagged(request, {"connections": seen})
 
 
 async def show(request: web.Request) -> web.Response:
     who = await principal(request)
     query(request, ())
-    return tagged(request, await services(request).connecting.connection(who.org, request.match_info["id"]))
+    shown = await services(request).connecting.connection(who.org, request.match_info["id"])
+    check_scope(who, shown["integration"])
+    return tagged(request, shown)
 
 
 async def disconnect(request: web.Request) -> web.Response:
     who = await principal(request)
     check_live(who)
     query(request, ())
-    await services(request).connecting.disconnect(who.org, request.match_info["id"])
+    connecting, connection = services(request).connecting, request.match_info["id"]
+    check_scope(who, (await connecting.connection(who.org, connection))["integration"])
+    await connecting.disconnect(who.org, connection)
     return web.Response(status=204)
 
 

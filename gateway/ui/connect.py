@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -17,6 +20,7 @@ from gateway.web.context import services
 _COOKIE_AGE = 3600
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 _FORM_LIMIT = 64 * 1024
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _MOST_INPUTS = 100
 
 
@@ -26,12 +30,13 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def click(request: web.Request) -> web.Response:
-    form = await _form(request)
     connection = request.match_info["id"]
+    form: Mapping[str, str] = {}
     try:
+        form = await _form(request)
         return _away(request, await services(request).consent.click(connection, form, _browser(request)))
     except Refusal as refusal:
-        return _refused(refusal, await services(request).consent.page(connection))
+        return _refused(refusal, await services(request).consent.page(connection), form)
 
 
 async def show_link(request: web.Request) -> web.Response:
@@ -42,13 +47,14 @@ async def show_link(request: web.Request) -> web.Response:
 
 
 async def click_link(request: web.Request) -> web.Response:
-    form = await _form(request)
     token = request.query.get("t", "")
+    form: Mapping[str, str] = {}
     try:
+        form = await _form(request)
         return _away(request, await services(request).consent.link_click(token, form, _browser(request)))
     except Refusal as refusal:
         shown = await services(request).consent.link_page(token) if refusal.code == "bad_request" else None
-        return _refused(refusal, shown)
+        return _refused(refusal, shown, form)
 
 
 async def callback(request: web.Request) -> web.Response:
@@ -61,7 +67,9 @@ async def callback(request: web.Request) -> web.Response:
     return _away(request, away)
 
 
-def _shown(found: Page | None, *, told: str | None = None, status: int = 200) -> web.Response:
+def _shown(
+    found: Page | None, *, told: str | None = None, typed: Mapping[str, str] = _NOTHING, status: int = 200
+) -> web.Response:
     if found is None:
         return page(
             "result.html",
@@ -80,7 +88,8 @@ def _shown(found: Page | None, *, told: str | None = None, status: int = 200) ->
             integration=found.integration,
             method=found.method,
             scopes=found.scopes,
-            inputs=found.inputs,
+            # What is no secret need not be typed twice.
+            inputs=[item if item.secret else replace(item, value=typed.get(item.name, item.value)) for item in found.inputs],
             told=told,
         )
     title, tone, after = {
@@ -99,10 +108,10 @@ def _shown(found: Page | None, *, told: str | None = None, status: int = 200) ->
     )
 
 
-def _refused(refusal: Refusal, found: Page | None) -> web.Response:
+def _refused(refusal: Refusal, found: Page | None, typed: Mapping[str, str] = _NOTHING) -> web.Response:
     """What went wrong, on the form where it can be mended there."""
     if found is not None and found.state == "open" and refusal.code == "bad_request":
-        return _shown(found, told=refusal.message, status=400)
+        return _shown(found, told=refusal.message, typed=typed, status=400)
     return page(
         "result.html",
         status=refusal.status,

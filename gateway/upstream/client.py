@@ -15,6 +15,7 @@ from typing import Final, Self
 
 import aiohttp
 
+from gateway.core.answers import redact, spellings
 from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.upstream import decoding, redirects
 from gateway.upstream.deadline import Deadline
@@ -114,7 +115,9 @@ class HttpUpstream:
             decoder = decoding.decoder_for(encoding) if encoding else None
         except (Broken, decoding.Undecodable) as error:
             response.close()
-            raise UpstreamFailed("upstream_invalid_response", sent=True, cause=_cause(error, request)) from error
+            raise UpstreamFailed(
+                "upstream_invalid_response", sent=True, cause=_cause(error, request), status=response.status
+            ) from error
         return UpstreamStream(
             status=response.status,
             headers=decoding.without_encoding(headers) if decoder else headers,
@@ -277,8 +280,15 @@ def _failed(error: Exception, attempt: Attempt, request: UpstreamRequest) -> Ups
 def _cause(error: BaseException, request: UpstreamRequest) -> str:
     """For the operator: where to, what happened. The path and the query may hold secrets and are left out."""
     refusal = _refusal_in(error)
-    what = f"refused: {refusal.reason}" if refusal else f"{type(error).__name__}: {error}"
-    return f"{request.method} {request.origin}: {what}"[:500]
+    what = f"refused: {refusal.reason}" if refusal else f"{type(error).__name__}: {_told(error)}"
+    told, _ = redact(what.encode(errors="replace"), spellings(request.secrets))
+    return f"{request.method} {request.origin}: {told.decode()}"[:500]
+
+
+def _told(error: BaseException) -> str:
+    """The text of an error, without what aiohttp says in it: the URL, and on further lines what the upstream sent."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return text.partition("\n")[0]
 
 
 def _refusal_in(error: BaseException | None) -> AddressRefused | None:

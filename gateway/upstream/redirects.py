@@ -84,7 +84,7 @@ def _without_body(headers: Headers) -> Headers:
 
 def _repeats_a_secret(request: UpstreamRequest, target: Url) -> bool:
     """Many servers redirect with the query they were asked with, and some put a token in it."""
-    secrets: set[str] = set()
+    secrets = set(request.secrets)
     if request.credential_in_query:
         secrets.update(pair.partition("=")[2] for pair in request.query.split("&"))
     for name, value in request.headers:

@@ -74,7 +74,7 @@ class SessionWire:
             trace_request_ctx=attempt,
         )
         attempt.answered = True
-        if response.status == 101 or response.status > 999:
+        if not 200 <= response.status <= 999:
             response.close()
             raise Broken("upstream_invalid_response", f"the status {response.status}, which nobody asked for")
         return response

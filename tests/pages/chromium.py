@@ -14,6 +14,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -71,11 +72,12 @@ class Page:
     _browser: Chromium
     _session: str
     requests: list[Request] = field(default_factory=list)
-    #: Violations of a policy and errors, as the console would show them.
-    complaints: list[str] = field(default_factory=list)
+    #: Violations of a policy and errors, as the console would show them, by the page's address.
+    complaints: list[tuple[str, str]] = field(default_factory=list)
     #: Texts of dialogs: some script ran.
     dialogs: list[str] = field(default_factory=list)
     _loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    _at: str = ""
 
     async def open(self, url: str) -> None:
         """Goes to an address and waits until it has loaded."""
@@ -96,6 +98,15 @@ class Page:
         """Types into a field."""
         await self.send("DOM.focus", nodeId=await self._find(selector))
         await self.send("Input.insertText", text=text)
+
+    async def clear(self, selector: str) -> None:
+        """Empties a field, as marking all of it and deleting does."""
+        await self.send("DOM.focus", nodeId=await self._find(selector))
+        for key, modifiers, commands in (("a", 2, ["selectAll"]), ("Backspace", 0, ["deleteBackward"])):
+            await self.send(
+                "Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=modifiers, commands=commands
+            )
+            await self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     async def url(self) -> str:
         history = await self.send("Page.getNavigationHistory")
@@ -129,10 +140,9 @@ class Page:
         shot = await self.send("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    async def width(self) -> tuple[int, int]:
-        """How wide the document is, and how wide the window: where it is wider, something sticks out."""
-        metrics = await self.send("Page.getLayoutMetrics")
-        return int(metrics["cssContentSize"]["width"]), int(metrics["cssLayoutViewport"]["clientWidth"])
+    async def width(self) -> int:
+        """How wide the document is: where that is more than the window of the last shot, something sticks out."""
+        return int((await self.send("Page.getLayoutMetrics"))["cssContentSize"]["width"])
 
     async def switch_scripts_off(self) -> None:
         await self.send("Emulation.setScriptExecutionDisabled", value=True)
@@ -147,20 +157,25 @@ class Page:
     def on_event(self, method: str, params: dict[str, Any]) -> None:
         if method == "Page.loadEventFired":
             self._loaded.set()
+        elif method == "Page.frameNavigated" and "parentId" not in params["frame"]:
+            self._at = params["frame"]["url"]
         elif method == "Network.requestWillBeSent":
             request = params["request"]
             self.requests.append(Request(url=request["url"], page=params["documentURL"], headers=request["headers"]))
         elif method == "Log.entryAdded":
             entry = params["entry"]
             if entry["level"] == "error" and entry["source"] != "network":
-                self.complaints.append(f"{entry['source']}: {entry['text']}")
+                self._complain(entry["source"], entry["text"])
         elif method == "Audits.issueAdded":
-            self.complaints.append(f"issue: {params['issue']['code']}")
+            self._complain(params["issue"]["code"], json.dumps(params["issue"]["details"]))
         elif method == "Runtime.exceptionThrown":
-            self.complaints.append(f"exception: {params['exceptionDetails'].get('text')}")
+            self._complain("exception", params["exceptionDetails"]["text"])
         elif method == "Page.javascriptDialogOpening":
             self.dialogs.append(params["message"])
             self._browser.soon("Page.handleJavaScriptDialog", session=self._session, accept=True)
+
+    def _complain(self, kind: str, text: str) -> None:
+        self.complaints.append((self._at, f"{kind}: {text}"))
 
     @asynccontextmanager
     async def _loading(self) -> AsyncIterator[None]:
