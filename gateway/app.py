@@ -273,7 +273,7 @@ async def serve(
     *,
     announce: Callable[[str], None],
     stop: asyncio.Event,
-    reload: Callable[[Callable[[], None]], None],
+    reload: Callable[[Callable[[], object]], None],
 ) -> None:
     """Serves on a bound socket until `stop`, then lets calls in flight finish.
 
@@ -288,7 +288,8 @@ async def serve(
                 await web.SockSite(listener, listening, backlog=1024).start()
             except OSError as error:
                 raise _cannot_listen(settings, error) from None
-            reload(services.catalogs.reload)
+            loop = asyncio.get_running_loop()
+            reload(lambda: loop.run_in_executor(None, services.catalogs.reload))
             _settle_memory()
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             announce(f"http://{host}:{port}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,7 +51,6 @@ async def open_installation(settings: Settings, *, clock: Callable[[], float] = 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Database]:
     """The database alone, at whatever schema it has."""
-    os.umask(0o077)
     url = settings.database_url.reveal() if settings.database_url else None
     database = await open_database(url, settings.data_dir)
     try:

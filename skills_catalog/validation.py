@@ -6,6 +6,8 @@ Schemas are compiled once, on first use, with a linear regular-expression engine
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -47,6 +49,8 @@ def problems(skill: Skill, params: Mapping[str, Json]) -> list[Problem]:
     try:
         if check.is_valid(params):
             return []
+        if _is_large(params) and (one := _problem_of_large(skill, params)):
+            return [one]
         found = _errors(check, params)
     except ValueError:
         # Nested past what the validator walks, or text that is not Unicode.
@@ -150,6 +154,30 @@ def _errors(check: Draft202012Validator, params: Mapping[str, Json]) -> list[Val
         except ValidationError as error:
             return [error]
     return list(islice(check.iter_errors(params), MOST_PROBLEMS))
+
+
+def _problem_of_large(skill: Skill, params: Mapping[str, Json]) -> Problem | None:
+    """The first problem of large params, where the validator would tell too many.
+
+    It tells every unknown name, and for `anyOf` and `oneOf` every problem of every form: minutes for a long array.
+    """
+    for name in params:
+        if name not in skill.params:
+            return _unknown(skill, (), name, "additionalProperties", list(skill.params)).problem(guess=True)
+    if "alone" not in skill.compiled:
+        schema = {key: value for key, value in skill.input_schema.items() if key in ("properties", "$defs")}
+        has_forms = re.search(r'"(any|one)Of"', json.dumps(skill.input_schema))
+        skill.compiled["alone"] = compile_schema(schema) if has_forms else None
+    alone: Draft202012Validator | None = skill.compiled["alone"]
+    if alone is None:
+        return None
+    for name in skill.input_schema.get("required", ()):
+        if name not in params:
+            return Problem(path=name, keyword="required", message=f"{name} is missing.")
+    wrong = next((name for name, value in params.items() if not alone.is_valid({name: value})), None)
+    subject = "The whole of the params" if wrong is None else wrong
+    message = f"{subject} does not fit the schema, and is too large to say where."
+    return Problem(path=wrong or "", keyword="anyOf", message=message)
 
 
 def _is_large(value: Json) -> bool:

@@ -581,7 +581,7 @@ async def test_fifty_megabytes_stream_through_in_flat_memory(tmp_path: Path) -> 
         assert running.process is not None
         small = await running.ask("POST", "/v1/probe/get", body={})
         assert small.status == 200
-        before = peak_memory(running.process.pid)
+        before = peak_memory(running.process.pid, anew=True)
         got, digest = 0, hashlib.sha256()
         async with running.session.post(
             f"{running.url}/v1/probe/binary?raw=1", json={}, headers={"Authorization": f"Bearer {running.org.live}"}
@@ -595,14 +595,31 @@ async def test_fifty_megabytes_stream_through_in_flat_memory(tmp_path: Path) -> 
         assert peak_memory(running.process.pid) - before < 12 * MIB
 
 
-async def test_a_reader_that_stands_still_stops_the_upstream(probe: RunningGateway) -> None:
+async def test_a_raw_answer_over_the_limit_is_refused_or_cut(
+    probe: RunningGateway, upstream: Running[Upstream]
+) -> None:
+    upstream.next(status=200, body=b"x" * (LIMIT + 1), headers={"Content-Type": "application/zip"})
+    answer = await probe.ask("POST", "/v1/probe/binary?raw=1", body={})
+    assert (answer.status, answer.json()["error"]) == (502, "response_too_large")
+    assert (answer.json()["outcome"], answer.json()["upstream_status"]) == ("answered", 200)
+    # Where the length is not told before, only an end too early can say it.
     async with hostile("endless_body") as endless:
-        await connect(probe, endless.base_url, "endless")
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(probe.url.rsplit(":", 1)[1]), limit=1024)
-        body = b'{"user": "endless"}'
+        await connect(probe, endless.base_url, "too-much")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await probe.ask("POST", "/v1/probe/binary?raw=1", body={"user": "too-much"})
+        await endless.deserted()
+
+
+async def test_a_reader_that_stands_still_stops_the_upstream(tmp_path: Path) -> None:
+    definitions = write_definitions(tmp_path, PROBE)
+    async with hostile("endless_body") as endless, gateway(
+        tmp_path, definitions=definitions, response_limit="1GiB"
+    ) as running:
+        await connect(running, endless.base_url)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(running.url.rsplit(":", 1)[1]), limit=1024)
         writer.write(
-            b"POST /v1/probe/get?raw=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b" % (probe.org.live.encode(), len(body), body)
+            b"POST /v1/probe/text?raw=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+            b"Authorization: Bearer %b\r\n\r\n" % running.org.live.encode()
         )
         assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
         before = -1
@@ -616,8 +633,10 @@ async def test_a_reader_that_stands_still_stops_the_upstream(probe: RunningGatew
         await endless.deserted()
 
 
-def peak_memory(pid: int) -> int:
-    """The most that a process ever held, bytes."""
+def peak_memory(pid: int, *, anew: bool = False) -> int:
+    """The most that a process held, bytes: ever, or since the peak was last counted `anew`."""
+    if anew:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024

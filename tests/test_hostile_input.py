@@ -512,7 +512,7 @@ async def test_json_that_is_not_plain_json_is_refused(
     assert (answer.status, answer.json()["error"]) == (400, "bad_request")
     assert len(github.seen) == before
     # Refused before it is built: a loaded machine takes some ten milliseconds for the largest.
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @socket_tests
@@ -541,7 +541,7 @@ async def test_no_vector_as_a_body_or_as_params_is_a_failure_of_ours(
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x--\r\n"),
         ({"Content-Type": "application/json-patch+json"}, b'{"params": {}}'),
         ({"Content-Type": ""}, b'{"params": {}}'),
-        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"params": {}}')),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"params": {}}', mtime=0)),
         ({"Content-Encoding": "deflate"}, b"x"),
         ({"Content-Encoding": "br"}, b"x"),
         ({"Content-Encoding": "gzip, gzip"}, b"x"),
@@ -554,7 +554,7 @@ async def test_a_body_of_another_kind_is_415(live: RunningGateway, headers: dict
 
 @socket_tests
 async def test_a_body_bomb_is_not_unpacked(live: RunningGateway) -> None:
-    bomb = gzip.compress(b" " * 50_000_000)
+    bomb = gzip.compress(b" " * 50_000_000, mtime=0)
     answer = await live.ask("POST", "/v1/github/get_repo", raw=bomb, headers={"Content-Encoding": "gzip"})
     assert (answer.status, answer.json()["error"]) == (415, "unsupported_media_type")
 

@@ -442,7 +442,7 @@ async def test_a_kill_between_the_providers_answer_and_our_commit_costs_that_gra
     """T109: with reuse detection and no grace this window cannot be closed, only told."""
     if not available_providers():
         lacking("an OAuth server")
-    async with provider(token_delay=2) as server, demo_processes(tmp_path, server, 2) as (first, second):
+    async with provider(token_delay=1) as server, demo_processes(tmp_path, server, 2) as (first, second):
         lost = await first.connect(login="alice", user="u-1")
         await first.connect(login="bob", user="u-2")
         server.expire_access_tokens()

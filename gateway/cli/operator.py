@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -42,7 +43,8 @@ def settings_of(**flags: Any) -> tuple[Settings, Installation]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's work; what the operator has to mend becomes a message."""
+    """Runs a command's work; what the operator has to mend becomes a message. Files it makes are private."""
+    os.umask(0o077)
     try:
         return asyncio.run(work)
     except (BadSetting, NotUsable, KeyProblem, CatalogError, SealBroken) as error:

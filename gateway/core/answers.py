@@ -18,9 +18,12 @@ from gateway.core.request import Headers, UpstreamAnswer, UpstreamFailed
 from skills_catalog.model import Skill
 
 REDACTED = b"[secret]"
+#: Bytes of an answer, or letters of a text, that are looked through without giving anybody else a turn.
+PIECE = 1024 * 1024
 #: A shorter secret would be found everywhere by chance.
 MIN_REDACTED = 6
-#: Python knows codecs that take quadratic time (`punycode`) or read escapes, and remembers every name it is asked for.
+#: Python knows codecs that take quadratic time (`punycode`), read escapes or make half a surrogate pair, which no JSON
+#: can carry; and it remembers every name that it was asked for.
 _CHARSETS = re.compile(
     r"(?:us-)?ascii|utf-?(?:8|16|32)(?:-?[lb]e)?|latin-?1|iso-?8859-?\d{1,2}|(?:windows-?|cp-?)\d{3,4}|koi8-[rut]"
     r"|(?:shift[-_]?|s)jis|euc-?(?:jp|kr)|iso-2022-(?:jp|kr)|gb2312|gbk|gb18030|big5(?:-hkscs)?|tis-620"
@@ -190,7 +193,7 @@ def _data(skill: Skill, content_type: str, answer: UpstreamAnswer, inline_limit:
     if kind != "binary" and (kind == "text" or not media_type or _is_text(media_type) or _is_json(media_type)):
         text = _decoded(body, content_type)
         if text is not None:
-            return orjson.dumps(text)
+            return _json_string(text)
     return _file(media_type, answer, inline_limit)
 
 
@@ -223,11 +226,15 @@ def _decoded(body: bytes, content_type: str) -> str | None:
     if not _CHARSETS.fullmatch(charset):
         return None
     try:
-        text = body.decode(charset)
-        text.encode()  # a codec may make half a surrogate pair, which no JSON can carry
-        return text
+        return body.decode(charset)
     except (UnicodeError, LookupError):
         return None
+
+
+def _json_string(text: str) -> bytes:
+    """The text as JSON, made in pieces: between them another thread has its turn."""
+    pieces = [orjson.dumps(text[start : start + PIECE])[1:-1] for start in range(0, len(text), PIECE)]
+    return b'"%b"' % b"".join(pieces)
 
 
 def _file(media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 
 from gateway.core.errors import Refusal
 from skills_catalog.catalog import Catalog
@@ -17,16 +18,22 @@ class Catalogs:
 
     def __init__(self, load: Callable[[], Catalog]) -> None:
         self._load = load
+        self._reloading = Lock()
         self.current = load()
 
     def reload(self) -> None:
-        """Reads the files again. A broken one leaves the running catalog as it is, and says so in the log."""
-        try:
-            fresh = self._load()
-        except Exception as error:  # whatever is wrong with a file, calls go on
-            log.error("catalog not reloaded, the last good one stays: %s", error)
-            return
-        self.current = fresh
+        """Reads the files again. A broken one leaves the running catalog as it is, and says so in the log.
+
+        It takes a while: call it in a thread, so that calls go on meanwhile.
+        """
+        # One after the other: whoever comes last reads last, and what it read is what stays.
+        with self._reloading:
+            try:
+                fresh = self._load()
+            except Exception as error:  # whatever is wrong with a file, calls go on
+                log.error("catalog not reloaded, the last good one stays: %s", error)
+                return
+            self.current = fresh
         log.info("catalog reloaded: %d integrations", len(fresh.integrations))
 
     def integration(self, slug: str) -> Integration:

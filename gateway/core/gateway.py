@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -89,7 +90,7 @@ class Gateway:
         plan = await self.prepare(call)
         await self._begin(plan)
         plan, answer = await self._ask(plan, self._send)
-        return self._finish(plan, answer)
+        return await self._finish(plan, answer)
 
     async def stream(self, call: Call) -> RawResult:
         """The same call with its body streamed through (`?raw=1`), in flat memory."""
@@ -201,10 +202,12 @@ class Gateway:
             self._runs.record(self._run(plan, state="unknown", outcome="unknown"))
             raise
 
-    def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
+    async def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """Records the answer and makes it fit for the caller."""
         self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
-        data, meta = answers.fit(plan.skill, answer, plan.request.secrets, inline_limit=self._limits.inline)
+        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._limits.inline)
+        # Other calls must not wait for a second because this one got sixty megabytes of text.
+        data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
         meta["run_id"] = plan.run_id
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id

@@ -21,6 +21,7 @@ from skills_catalog.model import Integration, Param, Skill, Text, Variable
 USER_AGENT = "Skillway"
 MAX_URL = 8 * 1024
 MAX_HEADERS = 16 * 1024
+_LONGEST = {"path": MAX_URL, "query": MAX_URL, "header": MAX_HEADERS}
 DEFAULT_TIMEOUT = 30.0
 NO_INJECTION = Injection()
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -56,12 +57,12 @@ def build_request(
     """
     fields = fields or {}
     origin, base_path = base_address(base_url or integration.base_url, tuple(sorted(fields.items())))
-    path = base_path + _path(skill, params)
     query: Pairs = []
     headers: Pairs = [(name, _fill(value, fields)) for name, value in integration.headers.items()]
     headers += [(name, _fill(value, fields)) for name, value in skill.headers.items()]
     body_fields: list[tuple[Param, Any]] = []
     for param, value in _values(skill, params):
+        _refuse_long(param, value)
         if param.location == "query":
             query += _query_pairs(param, value)
         elif param.location == "header":
@@ -76,7 +77,7 @@ def build_request(
     request = UpstreamRequest(
         method=skill.request.method,
         origin=origin,
-        path=path,
+        path=base_path + _path(skill, params),
         query=_joined(query, injection.query),
         headers=tuple(headers),
         body=body,
@@ -138,6 +139,18 @@ def _values(skill: Skill, params: Mapping[str, Any]) -> Iterable[tuple[Param, An
         yield constant, constant.const
     for name, value in params.items():
         yield skill.params[name], value
+
+
+def _refuse_long(param: Param, value: Any) -> None:
+    """What cannot fit is refused before it is looked at and escaped, which takes seconds for megabytes."""
+    longest = _LONGEST.get(param.location)
+    if longest is None:
+        return
+    # The quotes and commas of JSON weigh no more than twice the items that they part.
+    size = len(value) if isinstance(value, str) else len(orjson.dumps(value)) // 3
+    if size > longest:
+        where = "a header" if param.location == "header" else "a URL"
+        raise _bad(param.name, "maxLength", f"The param {param.name!r} goes into {where}: at most {longest} bytes.")
 
 
 def _path(skill: Skill, params: Mapping[str, Any]) -> str:
