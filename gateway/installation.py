@@ -10,8 +10,9 @@ from time import time
 
 from gateway.settings import Settings
 from gateway.store.data_keys import SqlDataKeys
-from gateway.store.database import Database, open_database
+from gateway.store.database import Database
 from gateway.store.migrate import migrate
+from gateway.store.opening import open_database
 from gateway.store.sealed_values import SqlSealedValues
 from oauth.vault import MasterKey, Vault, load_or_create_master_key, open_ring
 

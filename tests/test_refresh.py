@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.store.database import open_database
+from gateway.store.opening import open_database
 from tests import numbered
 from tests.conftest import lacking
 from tests.demo import Desk, demo, demo_processes, query_of, write_definitions

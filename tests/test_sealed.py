@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.store.database import open_database
+from gateway.store.opening import open_database
 from oauth.vault import MasterKey
 from tests import numbered
 from tests.demo import KeyedApi, keyed_definition, operate, write_definitions

@@ -30,9 +30,9 @@ from gateway.settings import BadSetting, Installation, Settings, options
 from gateway.store.backup import backup as write_backup
 from gateway.store.backup import copy_to, key_in
 from gateway.store.backup import restore as read_backup
-from gateway.store.database import open_database
 from gateway.store.keys import SqlKeys
 from gateway.store.migrate import migrate as migrate_database
+from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from oauth.secret import Secret
 from oauth.vault import MasterKey

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from gateway.core.errors import Refusal
@@ -96,21 +95,6 @@ class Database(Statements, Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-async def open_database(url: str | None, data_dir: Path) -> Database:
-    """`postgresql://…`, or SQLite: `skillway.db` in the data folder, or the file of a `sqlite:///path`."""
-    from gateway.store.postgres import PostgresDatabase  # a driver is loaded only where it is used
-    from gateway.store.sqlite import SqliteDatabase
-
-    if not url:
-        return await SqliteDatabase.open(data_dir / "skillway.db")
-    scheme = url.partition(":")[0]
-    if scheme in ("postgresql", "postgres"):
-        return await PostgresDatabase.open(url)
-    if url.startswith("sqlite:///"):
-        return await SqliteDatabase.open(Path(url.removeprefix("sqlite://")))
-    raise NotUsable(f"The database URL starts with {scheme!r}; known are postgresql:// and sqlite:///.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,16 @@ async def decode(body: bytes, encoding: str, limit: int) -> tuple[bytes, int] | 
     decoder = decoder_for(encoding)
     pieces: list[bytes] = []
     size = turn = 0
-    for piece in decoder.feed(body):
-        size += len(piece)
-        if size > limit:
-            return None
-        pieces.append(piece)
-        if size - turn > _TURN:
-            turn = size
-            await asyncio.sleep(0)
+    for start in range(0, len(body), PIECE):
+        # Not all at once: zlib copies whatever it has not come to yet.
+        for piece in decoder.feed(body[start : start + PIECE]):
+            size += len(piece)
+            if size > limit:
+                return None
+            pieces.append(piece)
+            if size - turn > _TURN:
+                turn = size
+                await asyncio.sleep(0)
     decoder.finish()
     return b"".join(pieces), size
 

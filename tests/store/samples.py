@@ -12,7 +12,8 @@ from typing import Any
 
 from gateway.core.flows import Flow, FlowSecrets
 from gateway.core.runs import Run
-from gateway.store.database import Database, open_database
+from gateway.store.database import Database
+from gateway.store.opening import open_database
 from oauth.connections import Connection, ConnectionState, Credential
 from oauth.secret import Secret
 

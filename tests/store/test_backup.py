@@ -20,12 +20,13 @@ from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
-from gateway.store.database import Database, NotUsable, Row, StorageUnavailable, open_database
+from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
 from gateway.store.flows import SqlFlows
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.migrate import migrate
+from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.runs import RunWriter
 from gateway.store.sqlite import SqliteDatabase

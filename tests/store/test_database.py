@@ -15,8 +15,8 @@ from gateway.store.database import (
     NotUsable,
     StorageUnavailable,
     compile_sql,
-    open_database,
 )
+from gateway.store.opening import open_database
 from tests.store.samples import opened
 
 SET = "INSERT INTO installation (name, value) VALUES (:name, :value)"
