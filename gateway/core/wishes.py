@@ -77,7 +77,7 @@ class Wishes:
         self._clock = clock
 
     async def method(self, integration: Integration, wish: Wish) -> AuthMethod:
-        """The auth method that was asked for, the one that takes the given credential, or the first usable one."""
+        """The method that was asked for, that of the connection renewed, the one that takes the credential, or the first."""
         usable = [method for method in integration.auth if method.type not in _NOT_CONNECTED]
         if wish.method is not None:
             return _named(integration, usable, wish.method)
