@@ -36,7 +36,6 @@ CODES: Mapping[str, Code] = {
         403, "The user has no connection that can serve this.", "Connect at `action_url`."
     ),
     "scope_not_allowed": Code(403, "The key may not use this integration.", "Use a key with that scope."),
-    "plan_limit_reached": Code(403, "The plan allows no more of these.", "Remove one, or raise the plan."),
     "not_found": Code(
         404, "There is no such thing, or it is not yours.", "Check the name; `hint` has the nearest."
     ),

@@ -19,7 +19,7 @@ from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
 from gateway.core.credentials import Credentials, fields_of, injection, renews
 from gateway.core.errors import Outcome, Refusal
-from gateway.core.ids import new_id
+from gateway.core.ids import new_ordered_id
 from gateway.core.links import Links
 from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.requests import build_request
@@ -124,6 +124,7 @@ class Gateway:
         if held is not None:
             held = await self._credentials.fresh(integration, held)
         params = _with_defaults(skill, call.params, held)
+        started_at = int(self._clock() * 1000)
         return Plan(
             call=call,
             integration=integration,
@@ -131,8 +132,8 @@ class Gateway:
             params=params,
             held=held,
             request=self._request(integration, skill, params, held),
-            run_id=new_id("run"),
-            started_at=int(self._clock() * 1000),
+            run_id=new_ordered_id("run", started_at),
+            started_at=started_at,
         )
 
     def _check(self, call: Call) -> tuple[Integration, Skill]:
@@ -234,7 +235,8 @@ class Gateway:
         filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
         build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE)
         example = best_example(skill, call.params)
-        run_id, now = new_id("run"), int(self._clock() * 1000)
+        now = int(self._clock() * 1000)
+        run_id = new_ordered_id("run", now)
         self._runs.record(
             _run(
                 call,

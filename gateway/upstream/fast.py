@@ -11,6 +11,7 @@ import asyncio
 import errno
 import select
 import ssl
+import time
 from asyncio import Transport
 from typing import Final, cast
 
@@ -103,7 +104,7 @@ class FastWire:
         connections = self._idle.get(origin)
         if not connections:
             return None
-        oldest = asyncio.get_running_loop().time() - (KEEP if idempotent else _KEEP_FOR_WRITES)
+        oldest = time.monotonic() - (KEEP if idempotent else _KEEP_FOR_WRITES)
         while connections:
             connection = connections.pop()
             if connection.usable and connection.idle_since > oldest and (idempotent or connection.is_quiet()):
@@ -112,19 +113,18 @@ class FastWire:
         return None
 
     def _give_back(self, origin: _Origin, connection: _Connection) -> None:
-        loop = asyncio.get_running_loop()
         connections = self._idle.setdefault(origin, [])
         if self._closed or len(connections) >= _MAX_IDLE:
             connection.abort()
             return
-        connection.idle_since = loop.time()
+        connection.idle_since = time.monotonic()
         connections.append(connection)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(KEEP / 2, self._sweep)
+            self._sweeper = asyncio.get_running_loop().call_later(KEEP / 2, self._sweep)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        oldest = loop.time() - KEEP
+        oldest = time.monotonic() - KEEP
         for origin, connections in list(self._idle.items()):
             kept = []
             for connection in connections:
