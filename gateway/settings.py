@@ -30,7 +30,7 @@ class BadSetting(Exception):
 def _size(text: str) -> int:
     """Bytes: `1048576`, `8MiB`, `512KiB`."""
     match = re.fullmatch(r"(\d{1,12}) ?(B|KiB|MiB|GiB)?", text)
-    if not match:
+    if not match or not int(match[1]):
         raise ValueError("a size such as 8MiB")
     return int(match[1]) * {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}[match[2] or "B"]
 

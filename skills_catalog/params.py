@@ -185,6 +185,8 @@ def _param(
     else:
         definition.schema(at, schema, _definitions_of(definition, full))
     default = next((field.name for field in definition.fields if field.default_for == name), None)
+    if default is not None and isinstance(schema, dict) and "string" not in schema.get("type", "string"):
+        definition.note(at, f"The connection field {default} fills it with text, so it must take a string.")
     return Param(
         name=name,
         location=location,

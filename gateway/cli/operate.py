@@ -140,13 +140,22 @@ def _serve(settings: Settings, installation: Installation, listening: socket.soc
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stopper(stop))
+        early = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, early.set)
+
+        def on_reload(again: Callable[[], object]) -> None:
+            loop.add_signal_handler(signal.SIGHUP, again)
+            if early.is_set():
+                # It was asked for between the reading of the files and now.
+                again()
+
         await serve_until(
             settings,
             installation,
             listening,
             announce=lambda url: print(f"listening on {url}", flush=True) if leader else None,
             stop=stop,
-            reload=lambda again: loop.add_signal_handler(signal.SIGHUP, again),
+            reload=on_reload,
         )
 
     import uvloop

@@ -10,6 +10,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from gateway.core.answers import redact, spellings
 from gateway.core.credentials import fields_of, injection
 from gateway.core.errors import Refusal
 from gateway.core.request import Upstream, UpstreamFailed
@@ -75,7 +76,8 @@ async def identify(
     if not 200 <= answer.status < 300:
         return Account()
     try:
-        body = json.loads(answer.body)
+        # The name is stored and shown: an answer that repeats the credential must not make it one.
+        body = json.loads(redact(answer.body, spellings(request.secrets))[0])
     except (ValueError, RecursionError):
         return Account()
     return Account(name=_text(whoami.account, body), id=_text(whoami.account_id, body) if whoami.account_id else None)

@@ -150,7 +150,10 @@ async def choose(
         held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able
     ]
     if wanted is not None:
-        fitting = [held for held in fitting if wanted in (held.connection.id, held.connection.label)]
+        # An id is nobody else's, also where somebody has made it a label.
+        fitting = [held for held in fitting if held.connection.id == wanted] or [
+            held for held in fitting if held.connection.label == wanted
+        ]
         if not fitting:
             raise Refusal(
                 "not_found", f"User {user!r} has no {integration.slug} connection {wanted!r} that serves {skill.name}."

@@ -182,11 +182,14 @@ class Gateway:
             answer = await send(plan.request)
             if answer.status != 401 or plan.held is None or not renews(plan.integration, plan.held):
                 return plan, answer
-            renewed = await self._credentials.renewed(plan.integration, plan.held)
+            try:
+                renewed = await self._credentials.renewed(plan.integration, plan.held)
+            except BaseException:
+                _let_go(answer)
+                raise
             if renewed is None:
                 return plan, answer
-            if isinstance(answer, UpstreamStream):
-                answer.close()
+            _let_go(answer)
             request = self._request(plan.integration, plan.skill, plan.params, renewed)
             plan = replace(plan, held=renewed, request=request)
             answer = await send(request)
@@ -275,6 +278,11 @@ class Gateway:
         )
 
 
+def _let_go(answer: UpstreamAnswer | UpstreamStream) -> None:
+    if isinstance(answer, UpstreamStream):
+        answer.close()
+
+
 def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
     """`bad_request` with every field at once; the message names the first."""
     first = found[0]
@@ -304,6 +312,8 @@ def _with_defaults(skill: Skill, params: Mapping[str, Any], held: Held | None) -
                 f"The param {param.name!r} is missing, and the connection has no {param.default_from!r} to fill it."
             )
             raise bad_params(skill, [Problem(path=param.name, keyword="required", message=message)])
+    if len(filled) > len(params) and (found := problems(skill, filled)):
+        raise bad_params(skill, found)
     return filled
 
 
