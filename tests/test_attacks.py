@@ -112,6 +112,8 @@ async def connected(
         given = {kind: SECRET, "host": f"127.0.0.1:{upstream.port}", **fields}
         connection = await probe.connect(integration, given, user=str(upstream.port))
         yield upstream, connection
+        # Ports come again, and with them the name of the user.
+        await probe.ask("DELETE", f"/v1/connections/{connection}")
 
 
 async def call(probe: RunningGateway, upstream: Hostile, action: str = "get", *, raw: bool = False, **params: Any) -> Answer:
@@ -354,6 +356,21 @@ async def test_a_redirect_that_repeats_a_secret_of_the_path_is_not_followed(tmp_
         assert elsewhere.requests == []
 
 
+@over_sockets
+async def test_a_person_who_types_a_host_cannot_have_any_port_of_the_internet_knocked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    typed = {**PROBE, "slug": "typed", "base_url": "https://{host}"}
+    async with gateway(tmp_path, definitions=write_definitions(tmp_path, typed)) as running:
+        await running.connect("typed", {"token": SECRET, "host": "93.184.216.34:22"})
+        for path in ("/v1/typed/get", "/v1/typed/get?raw=1"):
+            caplog.clear()
+            answer = (await running.ask("POST", path, body={})).json()
+            assert (answer["error"], answer["outcome"]) == ("upstream_unreachable", "not_sent")
+            assert "which a person typed" in caplog.text
+            assert "typed" not in answer["message"]
+
+
 # What a raw answer says where it cannot be given
 
 
@@ -382,6 +399,17 @@ async def test_a_raw_answer_that_cannot_be_unpacked_says_that_the_upstream_answe
         told = (await call(probe, upstream, "put", raw=True)).json()
         assert (told["error"], told["outcome"]) == ("upstream_invalid_response", "answered")
         assert (told["upstream_status"], told["retryable"]) == (201, False)
+
+
+@over_sockets
+async def test_a_redirect_whose_head_is_too_large_leaves_no_connection_open(probe: RunningGateway) -> None:
+    many = b"".join(b"X-%d: %b\r\n" % (n, b"a" * 15_000) for n in range(6))
+    told = b"HTTP/1.1 302 Found\r\nLocation: /there\r\n" + many + b"Content-Length: 9\r\n\r\n"
+    async with connected(probe, "raw", data=told, close=False) as (upstream, _):
+        answer = await call(probe, upstream, "follow", raw=True)
+        assert (answer.status, answer.json()["error"]) == (502, "upstream_invalid_response")
+        async with asyncio.timeout(SOON):
+            await upstream.deserted()
 
 
 # How far a key reaches
@@ -421,7 +449,7 @@ async def test_a_test_key_sees_no_live_connection(probe: RunningGateway) -> None
 @over_sockets
 async def test_an_id_of_a_connection_is_not_made_ambiguous_by_a_label(probe: RunningGateway) -> None:
     async with connected(probe) as (upstream, first):
-        await probe.connect(
+        second = await probe.connect(
             "probe", {"token": "another-token", "host": f"127.0.0.1:{upstream.port}"},
             user=str(upstream.port), label=first,
         )  # fmt: skip
@@ -429,6 +457,45 @@ async def test_an_id_of_a_connection_is_not_made_ambiguous_by_a_label(probe: Run
         answer = await probe.ask("POST", "/v1/probe/get", body=body)
         assert answer.json()["status"] == 200
         assert SECRET.encode() in upstream.requests[-1]
+        await probe.ask("DELETE", f"/v1/connections/{second}")
+
+
+@over_sockets
+async def test_a_connection_that_is_named_is_looked_for_also_where_none_is_needed(tmp_path: Path) -> None:
+    async with hostile("answer") as upstream:
+        public = {
+            **PROBE,
+            "slug": "public",
+            "base_url": upstream.base_url,
+            "auth": [{"name": "open", "type": "none"}],
+            "connection": {},
+            "actions": {"get": PROBE["actions"]["get"]},  # type: ignore[index]
+        }
+        async with gateway(tmp_path, definitions=write_definitions(tmp_path, public)) as running:
+            assert (await running.call("public", "get")).json()["status"] == 200
+            answer = await running.call("public", "get", connection="mine")
+            assert (answer.status, answer.json()["error"]) == (404, "not_found")
+        assert len(upstream.requests) == 1
+
+
+@over_sockets
+async def test_what_can_connect_nobody_is_not_available(tmp_path: Path) -> None:
+    old = {
+        **PROBE,
+        "slug": "old",
+        "base_url": "https://api.example.com",
+        "connection": {},
+        "auth": [{
+            "name": "signed", "type": "oauth1",
+            "authorization_url": "https://api.example.com/a", "token_url": "https://api.example.com/t",
+        }],
+        "actions": {"get": PROBE["actions"]["get"]},  # type: ignore[index]
+    }  # fmt: skip
+    async with gateway(tmp_path, definitions=write_definitions(tmp_path, old)) as running:
+        listed = (await running.ask("GET", "/v1/skills")).json()["integrations"]
+        shown = next(integration for integration in listed if integration["slug"] == "old")
+        assert (shown["available"], shown["connected"]) == (False, False)
+        assert "oauth1" in shown["unavailable_reason"]
 
 
 # What a definition or an operator may say

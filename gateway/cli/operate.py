@@ -212,7 +212,9 @@ def _fork(workers: int, listening: socket.socket) -> bool:
         if status != 0 and first_failure == 0:
             # One that died takes the others along: the supervisor outside starts all of them anew.
             code = os.waitstatus_to_exitcode(status)
-            first_failure = code if code > 0 else 128 - code
+            # A second SIGTERM ends a worker that has closed its loop by itself: the same as `_stopper` does.
+            told_twice = code in (-signal.SIGTERM, -signal.SIGINT)
+            first_failure = 1 if told_twice else code if code > 0 else 128 - code
             hand_on(signal.SIGTERM, None)
     os._exit(first_failure)
 

@@ -87,6 +87,8 @@ def spellings(secrets: Iterable[str]) -> Sequence[bytes]:
         if not _ONE_SPELLING.fullmatch(secret):
             for quoted in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
                 found |= {quoted.encode(), quoted.replace("/", "\\/").encode()}
+                # Some libraries keep HTML out of JSON.
+                found.add(re.sub(r"[&<>]", lambda sign: f"\\u{ord(sign[0]):04x}", quoted).encode())
             found.add(quote(secret, safe="").encode())
     return sorted(found, key=len, reverse=True)
 
@@ -140,10 +142,14 @@ async def redact_stream(chunks: AsyncIterator[bytes], spelled: Sequence[bytes]) 
 
 def _begun(text: bytes, spelled: Sequence[bytes]) -> int:
     """How many bytes at the end of the text are the beginning of a secret."""
-    most = min(len(text), max(map(len, spelled), default=1) - 1)
-    return next(
-        (size for size in range(most, 0, -1) if any(one.startswith(text[-size:]) for one in spelled)), 0
-    )
+    most = 0
+    for one in spelled:
+        start = text.find(one[:1], max(0, len(text) - len(one) + 1))
+        while 0 <= start < len(text) - most:
+            if one.startswith(text[start:]):
+                most = len(text) - start
+            start = text.find(one[:1], start + 1)
+    return most
 
 
 def upstream_meta(headers: Headers) -> dict[str, Any]:

@@ -144,7 +144,7 @@ async def choose(
     """
     able = [method.name for method in integration.methods_for(skill) if method.type != "none"]
     needs_none = len(able) < len(skill.auth)
-    if not able:
+    if not able and wanted is None:
         return None
     fitting = [
         held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able

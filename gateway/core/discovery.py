@@ -177,4 +177,5 @@ def _method(integration: Integration, method: AuthMethod) -> Json:
 
 
 def _is_connected(integration: Integration, connected: Mapping[str, Sequence[str]]) -> bool:
-    return integration.slug in connected or any(method.type == "none" for method in integration.auth)
+    made = connected.get(integration.slug, ())
+    return any(method.type == "none" or method.name in made for method in integration.auth)

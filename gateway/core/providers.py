@@ -14,6 +14,8 @@ from oauth.provider import Provider
 from oauth.secret import Secret
 from skills_catalog.model import AuthMethod, Integration
 
+#: Types of auth methods that no connect flow can make yet.
+NOT_YET = ("oauth1", "jwt_bearer")
 Tenancy = Literal["one_owner", "separate"]
 
 
@@ -58,7 +60,10 @@ class Providers:
 
     def unavailable_reason(self, org: str, integration: Integration, client: OAuthClient | None) -> str | None:
         """Why nobody of an org can connect the integration, ready to act on; None where somebody can."""
-        if client is not None or any(not method.is_oauth for method in integration.auth):
+        methods = [method for method in integration.auth if method.type not in NOT_YET]
+        if not methods:
+            return f"{integration.name} is let in by {integration.auth[0].type} alone, which this version cannot do."
+        if client is not None or any(not method.is_oauth for method in methods):
             return None
         return self.missing_client(org, integration)
 

@@ -32,6 +32,8 @@ class UpstreamRequest:
     credential_headers: frozenset[str] = frozenset()
     #: The query holds the credential.
     credential_in_query: bool = False
+    #: A person typed the host, so that an unusual port is open only where the operator allows any.
+    host_is_typed: bool = False
     #: The credential's secrets, wherever they stand: kept out of answers, logs and redirects to another origin.
     secrets: tuple[str, ...] = field(default=(), repr=False)
 

@@ -56,7 +56,8 @@ def build_request(
     a header.
     """
     fields = fields or {}
-    origin, base_path = base_address(base_url or integration.base_url, tuple(sorted(fields.items())))
+    base_url = base_url or integration.base_url
+    origin, base_path = base_address(base_url, tuple(sorted(fields.items())))
     query: Pairs = []
     headers: Pairs = [(name, _fill(value, fields)) for name, value in integration.headers.items()]
     headers += [(name, _fill(value, fields)) for name, value in skill.headers.items()]
@@ -88,6 +89,7 @@ def build_request(
             [name.lower() for name, _ in injection.headers] + (["cookie"] if injection.cookies else [])
         ),
         credential_in_query=bool(injection.query),
+        host_is_typed="{" in base_url.split("/", 3)[2],
         secrets=tuple(secrets),
     )
     if len(request.origin) + len(request.path) + len(request.query) > MAX_URL:

@@ -127,6 +127,7 @@ class HttpUpstream:
 
     async def _exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, limit: int) -> Raw:
         """One request, one answer. A connection closed before it heard us costs one repeat, on a new one."""
+        await self._check_port(request, url)
         wire: Wire = self._fast if self._fast is not None and self._fast.serves(request) else self._session
         try:
             return await wire.exchange(request, url, attempt, limit=limit, fresh=False)
@@ -158,22 +159,25 @@ class HttpUpstream:
         """The head of the answer, redirects followed; what they throw away is not read."""
         response = await self._open_once(request, url, attempt)
         hops = redirects.MAX_HOPS if request.follow_redirects else 0
-        while hops and response.status in redirects.STATUSES:
-            hops -= 1
-            hop = redirects.next_hop(request, url, response.status, headers_of(response))
-            if hop is None or not await self._may_hop(url, hop[1]):
-                break
-            attempt = Attempt()
-            try:
-                following = await self._open_once(*hop, attempt)
-            except BaseException as error:
-                if isinstance(error, _NO_ANSWER) and not _matters(request, attempt):
+        try:
+            while hops and response.status in redirects.STATUSES:
+                hops -= 1
+                hop = redirects.next_hop(request, url, response.status, headers_of(response))
+                if hop is None or not await self._may_hop(url, hop[1]):
+                    break
+                attempt = Attempt()
+                try:
+                    following = await self._open_once(*hop, attempt)
+                except _NO_ANSWER:
+                    if _matters(request, attempt):
+                        raise
                     break
                 response.close()
-                raise
+                response = following
+                request, url = hop
+        except BaseException:
             response.close()
-            response = following
-            request, url = hop
+            raise
         return response
 
     async def _may_hop(self, here: Url, there: Url) -> bool:
@@ -181,7 +185,13 @@ class HttpUpstream:
         usual = there.origin == here.origin or there.port == DEFAULT_PORTS[there.scheme]
         return usual or await self._egress.is_private(there)
 
+    async def _check_port(self, request: UpstreamRequest, url: Url) -> None:
+        """Raises `AddressRefused` for a port of the internet that neither a definition nor the operator wrote."""
+        if request.host_is_typed and url.port != DEFAULT_PORTS[url.scheme] and not await self._egress.is_private(url):
+            raise AddressRefused(f"{url.host} port {url.port}, which a person typed")
+
     async def _open_once(self, request: UpstreamRequest, url: Url, attempt: Attempt) -> aiohttp.ClientResponse:
+        await self._check_port(request, url)
         try:
             return await self._session.open(request, url, attempt, fresh=False)
         except _STALE:
