@@ -83,6 +83,13 @@ PROBE = {
             "params": {"file": {"in": "file", "type": ["string", "object", "array", "integer", "null"]}},
             "examples": EXAMPLES,
         },
+        "replace": {
+            "description": "Replaces it as a whole.",
+            "request": "PUT /it",
+            "effect": "update",
+            "params": {"document": {"in": "body", "whole": True}},
+            "examples": EXAMPLES,
+        },
         "in_project": {
             "description": "Stands in a project.",
             "request": "GET /{project}",
@@ -261,6 +268,14 @@ async def test_null_leaves_a_header_out(probe: RunningGateway) -> None:
         assert (await call(probe, upstream, "place", one="a", many="b", head=None, asked=None)).status == 200
         assert b"X-Head" not in upstream.requests[-1]
         assert upstream.requests[-1].startswith(b"POST /a/b HTTP/1.1\r\n")
+
+
+@over_sockets
+async def test_a_whole_body_that_is_left_out_is_no_body(probe: RunningGateway) -> None:
+    async with connected(probe) as (upstream, _):
+        for params, body in (({}, b""), ({"document": None}, b"null"), ({"document": {}}, b"{}")):
+            assert (await call(probe, upstream, "replace", **params)).status == 200
+            assert upstream.requests[-1].endswith(b"\r\n\r\n" + body)
 
 
 @over_sockets

@@ -10,9 +10,9 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from gateway.core.answers import redact, spellings
 from gateway.core.credentials import fields_of, injection
 from gateway.core.errors import Refusal
+from gateway.core.redaction import redact, spellings
 from gateway.core.request import Upstream, UpstreamFailed
 from gateway.core.requests import build_request
 from oauth.connections import Connection, Credential, Held

@@ -21,6 +21,7 @@ from gateway.core.credentials import Credentials, fields_of, injection, renews
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.ids import new_ordered_id
 from gateway.core.links import Links
+from gateway.core.redaction import redact_headers, redact_stream, spellings
 from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.requests import build_request
 from gateway.core.runs import Run, RunStore
@@ -100,11 +101,11 @@ class Gateway:
         await self._begin(plan)
         plan, stream = await self._ask(plan, self._stream)
         self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
-        spelled = answers.spellings(plan.request.secrets)
+        spelled = spellings(plan.request.secrets)
         return RawResult(
             status=stream.status,
-            headers=answers.redact_headers(stream.headers, spelled)[0],
-            chunks=answers.redact_stream(answers.up_to(self._limits.response, stream.chunks), spelled),
+            headers=redact_headers(stream.headers, spelled)[0],
+            chunks=redact_stream(answers.up_to(self._limits.response, stream.chunks), spelled),
             close=stream.close,
             run_id=plan.run_id,
         )

@@ -269,6 +269,9 @@ def _body(skill: Skill, values: list[tuple[Param, Any]], injection: Injection) -
     whole = next(((param, value) for param, value in values if param.whole), None)
     if whole:
         return orjson.dumps(whole[1]), "application/json"
+    if any(param.whole for param in skill.params.values()):
+        # It was left out. An empty object would be something that nobody said.
+        return None, None
     document: dict[str, Any] = {}
     for param, value in values:
         _put(document, param.wire, value)

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import aiohttp
 
-from gateway.core.answers import redact, spellings
+from gateway.core.redaction import redact, spellings
 from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.upstream import decoding, redirects
 from gateway.upstream.deadline import Deadline
