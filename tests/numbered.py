@@ -67,6 +67,11 @@ class Numbered:
         """Every access token issued so far is no longer good."""
         self.good.clear()
 
+    def expire_used(self) -> None:
+        """Every access token that has served a request is no longer good; one that is on its way for the first time
+        is, so that a repetition after a refresh is never refused by chance."""
+        self.good.difference_update(self.used)
+
     def definition(self, slug: str = "demo") -> dict[str, Any]:
         """The integration that stands on this server."""
         example = {"params": {}, "response": {"status": 200, "data": {"login": "alice"}}}

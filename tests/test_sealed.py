@@ -355,7 +355,7 @@ async def _keep_calling(running: RunningGateway, user: str, over: asyncio.Event)
 async def _keep_expiring(tokens: Numbered, over: asyncio.Event) -> None:
     """Values change under the rotation's hands."""
     while not over.is_set():
-        tokens.expire()
+        tokens.expire_used()
         with_timeout = asyncio.wait_for(over.wait(), 1.0)
         try:
             await with_timeout
