@@ -8,6 +8,7 @@ import binascii
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
@@ -20,7 +21,7 @@ log = logging.getLogger("skillway.store")
 #: A recorded run is durable at most this long after its answer.
 DELAY_SECONDS = 0.2
 #: Seconds for which a run that was begun waits for others to share its commit.
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.0005
 #: That many waiting runs are written at once, without waiting for the delay.
 PROMPT = 500
 #: One transaction holds at most that many, so that other writers get their turn.
@@ -38,15 +39,18 @@ _COLUMNS = (
     "status, error, outcome"
 )
 # A run that has ended never goes back to running, whatever order two writes of it arrive in.
-_WRITE = f"""
-    INSERT INTO runs ({_COLUMNS})
-    VALUES (:id, :org, :key, :user, :integration, :action, :effect, :mode, :state, :started_at, :finished_at,
-        :connection, :status, :error, :outcome)
+_NAMES = tuple(name.strip().strip('"') for name in _COLUMNS.split(","))
+_INSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES "
+_OR_UPDATE = """
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
         connection = excluded.connection, status = excluded.status, error = excluded.error,
         outcome = excluded.outcome
     WHERE runs.org = excluded.org AND (runs.finished_at IS NULL OR excluded.finished_at IS NOT NULL)
 """
+_WRITE = f"{_INSERT}({', '.join(f':{name}' for name in _NAMES)}){_OR_UPDATE}"
+#: Up to that many runs are written by one statement. It is a transaction by itself, at a third of the price of
+#: one that is begun and committed.
+TOGETHER = 32
 _LIST = f"""
     SELECT {_COLUMNS} FROM runs
     WHERE org = :org AND (started_at, id) < (:started_at, :id)
@@ -285,7 +289,11 @@ class RunWriter:
         if not batches:
             return
         try:
-            await self._database.write(batches)
+            # One statement may not touch a row twice: a begin that was cancelled, and its end.
+            if uses is None and 0 < len({run.id for run in runs}) == len(runs) <= TOGETHER:
+                await self._write_together(runs)
+            else:
+                await self._database.write(batches)
         except (NotStorable, AlreadyThere) as error:
             # One run that cannot be stored must not keep the others out for ever: halves, until it stands alone.
             if not runs:
@@ -304,6 +312,14 @@ class RunWriter:
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
+    async def _write_together(self, runs: Sequence[Run]) -> None:
+        params = {
+            f"{name}_{number}": value
+            for number, run in enumerate(runs)
+            for name, value in zip(_NAMES, _values(run), strict=True)
+        }
+        await self._database.execute(_write_together(len(runs)), **params)
+
     def _give_up(self, run: Run, error: Exception, waiters: Mapping[str, asyncio.Future[None]]) -> None:
         waiter = waiters.get(run.id)
         if waiter is not None and not waiter.done():
@@ -315,6 +331,12 @@ class RunWriter:
     def _waiting(self) -> Iterator[Run]:
         yield from self._in_flight.values()
         yield from self._queued.values()
+
+
+@lru_cache(maxsize=TOGETHER)
+def _write_together(count: int) -> str:
+    rows = (", ".join(f":{name}_{number}" for name in _NAMES) for number in range(count))
+    return _INSERT + ", ".join(f"({row})" for row in rows) + _OR_UPDATE
 
 
 def _values(run: Run) -> tuple[Value, ...]:

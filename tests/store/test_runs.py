@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.runs import CHUNK, PROMPT, RunWriter
 from tests.store.samples import Clock, a_run, ended, until
 
+T = TypeVar("T")
 NEVER = 3600.0
 
 
@@ -37,13 +39,20 @@ class Watched:
         return self._database.dialect
 
     async def write(self, batches: Sequence[Batch], /) -> None:
+        await self._watch(self._database.write(batches))
+
+    async def _watch(self, commit: Coroutine[Any, Any, T]) -> T:
         self.writing.set()
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.refuses:
-            raise StorageUnavailable
-        await self._database.write(batches)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.refuses:
+                raise StorageUnavailable
+            done = await commit
+        finally:
+            commit.close()
         self.commits += 1
+        return done
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         return await self._database.fetch(sql, **params)
@@ -52,7 +61,7 @@ class Watched:
         return await self._database.fetch_one(sql, **params)
 
     async def execute(self, sql: str, /, **params: Value) -> int:
-        return await self._database.execute(sql, **params)
+        return await self._watch(self._database.execute(sql, **params))
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]], /) -> None:
         await self._database.execute_many(sql, rows)
