@@ -13,15 +13,14 @@ from gateway.core.errors import Refusal
 from gateway.core.flows import Flow
 from gateway.core.ids import new_id
 from gateway.core.keys import Org
-from gateway.core.providers import Providers, Tenancy
+from gateway.core.providers import NOT_YET, Providers, Tenancy
 from oauth.connections import Connection
 from oauth.schemes import INPUTS
 from skills_catalog.model import AuthMethod, Integration
 
 #: Seconds from the wish to the click, and from the click to the callback.
 FLOW_LIFETIME = 600.0
-#: Types that no connect flow can make yet.
-_NOT_CONNECTED = ("none", "oauth1", "jwt_bearer")
+_NOT_CONNECTED = ("none", *NOT_YET)
 
 VerifyConnect = Literal["none", "redirect"]
 
@@ -84,7 +83,8 @@ class Wishes:
         if (renewed := await self._renewed(integration, wish)) is not None:
             return _named(integration, usable, renewed.method)
         if not usable:
-            raise bad_field("integration", f"{integration.slug} needs no connection.")
+            reason = self._providers.unavailable_reason(wish.org, integration, None)
+            raise bad_field("integration", reason or f"{integration.slug} needs no connection.")
         keys = {name for name in wish.credentials if name not in field_names(integration)}
         if keys:
             fitting = [method for method in usable if keys <= set(INPUTS.get(method.type, ()))]
