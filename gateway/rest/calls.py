@@ -27,7 +27,7 @@ _STALL = 30.0
 
 async def execute(request: web.Request) -> web.StreamResponse:
     who = await principal(request)
-    asked = query(request, ("raw",)) if request.query_string else {}
+    asked = query(request, ("raw",)) if request.rel_url.raw_query_string else {}
     body = await json_object(request, _BODY)
     call = Call(
         principal=who,

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from gateway.core.errors import Refusal
@@ -313,12 +313,8 @@ class RunWriter:
                 waiter.set_result(None)
 
     async def _write_together(self, runs: Sequence[Run]) -> None:
-        params = {
-            f"{name}_{number}": value
-            for number, run in enumerate(runs)
-            for name, value in zip(_NAMES, _values(run), strict=True)
-        }
-        await self._database.execute(_write_together(len(runs)), **params)
+        sql, names = _write_together(len(runs))
+        await self._database.execute(sql, **dict(zip(names, chain.from_iterable(map(_values, runs)), strict=True)))
 
     def _give_up(self, run: Run, error: Exception, waiters: Mapping[str, asyncio.Future[None]]) -> None:
         waiter = waiters.get(run.id)
@@ -334,9 +330,11 @@ class RunWriter:
 
 
 @lru_cache(maxsize=TOGETHER)
-def _write_together(count: int) -> str:
-    rows = (", ".join(f":{name}_{number}" for name in _NAMES) for number in range(count))
-    return _INSERT + ", ".join(f"({row})" for row in rows) + _OR_UPDATE
+def _write_together(count: int) -> tuple[str, tuple[str, ...]]:
+    """The statement for that many runs, and the names of its parameters, run by run."""
+    names = [[f"{name}_{number}" for name in _NAMES] for number in range(count)]
+    rows = ", ".join("(" + ", ".join(f":{name}" for name in row) + ")" for row in names)
+    return _INSERT + rows + _OR_UPDATE, tuple(chain.from_iterable(names))
 
 
 def _values(run: Run) -> tuple[Value, ...]:

@@ -169,7 +169,7 @@ class _Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_done", "_failure", "_fields", "_head_done", "_interim", "_limit", "_loop", "_over",
-        "_parser", "_size", "_status", "_transport", "_waiter",
+        "_parser", "_poller", "_size", "_status", "_transport", "_waiter",
         "idle_since", "received", "reusable", "usable",
     )  # fmt: skip
 
@@ -180,6 +180,7 @@ class _Connection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._transport: Transport
         self._waiter: asyncio.Future[Raw] | None = None
+        self._poller: select.poll | None = None
         #: Open, and in step with the peer.
         self.usable = True
         #: The last answer ended cleanly and the peer keeps the connection.
@@ -206,10 +207,11 @@ class _Connection(asyncio.Protocol):
 
     def is_quiet(self) -> bool:
         """Whether the peer has neither closed nor said anything that the loop has not yet read."""
-        sock = self._transport.get_extra_info("socket")
-        poller = select.poll()
-        poller.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-        return not poller.poll(0)
+        if self._poller is None:
+            self._poller = select.poll()
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            self._poller.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return not self._poller.poll(0)
 
     def abort(self) -> None:
         self.usable = False

@@ -22,7 +22,7 @@ async def principal(request: web.Request) -> Principal:
 def _key(request: web.Request) -> str:
     authorization = request.headers.getall("Authorization", [])
     api_key = request.headers.getall("X-API-Key", [])
-    if any(name in request.rel_url.query for name in _IN_QUERY):
+    if request.rel_url.raw_query_string and any(name in request.rel_url.query for name in _IN_QUERY):
         raise Refusal("bad_request", "A key in the URL ends up in logs. Send `Authorization: Bearer <key>`.")
     if len(authorization) + len(api_key) > 1:
         raise Refusal("bad_request", "Send exactly one key: `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
