@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import time
 
 import pytest
 
+from tests.demo import Desk, demo
 from tests.fakes.postgres import PostgresMissing, fresh_database, postgres
+from tests.fakes.provider import Provider, ProviderUnavailable, available_providers, provider_process
+from tests.fakes.upstream import HandClock
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SKILLWAY_SHARED") or ROOT.parent / "shared")
@@ -56,3 +61,49 @@ def database_setting(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "sqlite":
         return {}
     return {"database_url": request.getfixturevalue("postgres_url")}
+
+
+@pytest.fixture(scope="module", params=["oidc", "dot"])
+def server(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    """Each kind of authorization server: it uses a refresh token up, and kills the grant when an old one comes back."""
+    with _started(str(request.param)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[Provider]:
+    """Any authorization server: for what does not depend on which."""
+    with _started(available_providers()[0] if available_providers() else "oidc") as started:
+        yield started
+
+
+@contextmanager
+def _started(kind: str) -> Iterator[Provider]:
+    if kind not in available_providers():
+        lacking(f"the OAuth server {kind!r}")
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(provider_process(kind))
+        except ProviderUnavailable as refusal:
+            lacking(str(refusal))
+        yield started
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """A clock at the present time, moved by hand."""
+    return HandClock(time())
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, server: Provider, clock: HandClock) -> AsyncIterator[Desk]:
+    """A gateway, a person's browser and an authorization server of each kind."""
+    async with demo(tmp_path, server, clock=clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def one_desk(tmp_path: Path, one_server: Provider, clock: HandClock) -> AsyncIterator[Desk]:
+    """The same with any one authorization server."""
+    async with demo(tmp_path, one_server, clock=clock) as made:
+        yield made

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -29,44 +27,12 @@ from tests.demo import Definition, Desk, KeyedApi, demo, keyed_definition, liste
 from tests.fakes.provider import (
     ConsentFailed,
     Provider,
-    ProviderUnavailable,
     available_providers,
     browser,
     provider,
-    provider_process,
 )
 from tests.fakes.upstream import HandClock, serve
 from tests.leaks import files, leaks
-
-
-@pytest.fixture(scope="module", params=["oidc", "dot"])
-def server(request: pytest.FixtureRequest) -> Iterator[Provider]:
-    """The honest authorization server."""
-    with _started(str(request.param)) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[Provider]:
-    with _started(available_providers()[0] if available_providers() else "oidc") as started:
-        yield started
-
-
-@contextlib.contextmanager
-def _started(kind: str) -> Iterator[Provider]:
-    if kind not in available_providers():
-        lacking(f"the OAuth server {kind!r}")
-    with contextlib.ExitStack() as stack:
-        try:
-            started = stack.enter_context(provider_process(kind))
-        except ProviderUnavailable as refusal:
-            lacking(str(refusal))
-        yield started
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock(time())
 
 
 @dataclass(slots=True, kw_only=True)

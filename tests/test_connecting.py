@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from time import time
 from typing import Any
 
 import pytest
@@ -24,54 +23,11 @@ from tests.demo import (
     visit,
     write_definitions,
 )
-from tests.fakes.provider import Provider, ProviderUnavailable, available_providers, browser, provider, provider_process
+from tests.fakes.provider import Provider, available_providers, browser, provider
 from tests.fakes.upstream import HandClock, Running, iso, serve
 from tests.harness import RunningGateway, gateway
 
 NOBODYS = "conn_" + "0" * 32
-
-
-@pytest.fixture(scope="module", params=["oidc", "dot"])
-def server(request: pytest.FixtureRequest) -> Iterator[Provider]:
-    """Each kind of authorization server that this machine can run."""
-    with _started(str(request.param)) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[Provider]:
-    """Any authorization server: for what does not depend on which."""
-    with _started(available_providers()[0] if available_providers() else "oidc") as started:
-        yield started
-
-
-@contextlib.contextmanager
-def _started(kind: str) -> Iterator[Provider]:
-    if kind not in available_providers():
-        lacking(f"the OAuth server {kind!r}")
-    with contextlib.ExitStack() as stack:
-        try:
-            started = stack.enter_context(provider_process(kind))
-        except ProviderUnavailable as refusal:
-            lacking(str(refusal))
-        yield started
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock(time())
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, server: Provider, clock: HandClock) -> AsyncIterator[Desk]:
-    async with demo(tmp_path, server, clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-async def one_desk(tmp_path: Path, one_server: Provider, clock: HandClock) -> AsyncIterator[Desk]:
-    async with demo(tmp_path, one_server, clock=clock) as made:
-        yield made
 
 
 @pytest.fixture

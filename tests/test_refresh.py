@@ -21,41 +21,14 @@ from tests.conftest import lacking
 from tests.demo import Desk, demo, demo_processes, query_of, write_definitions
 from tests.fakes.provider import (
     Provider,
-    ProviderUnavailable,
     TokenAnswer,
     available_providers,
     browser,
     provider,
-    provider_process,
 )
 from tests.fakes.upstream import HandClock
 from tests.harness import Answer, RunningGateway, gateway, gateway_process
 from tests.numbered import Numbered
-
-
-@pytest.fixture(scope="module", params=["oidc", "dot"])
-def server(request: pytest.FixtureRequest) -> Iterator[Provider]:
-    """An authorization server that uses a refresh token up, and kills the grant when an old one comes back."""
-    kind = str(request.param)
-    if kind not in available_providers():
-        lacking(f"the OAuth server {kind!r}")
-    with contextlib.ExitStack() as stack:
-        try:
-            started = stack.enter_context(provider_process(kind))
-        except ProviderUnavailable as refusal:
-            lacking(str(refusal))
-        yield started
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock(time())
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, server: Provider, clock: HandClock) -> AsyncIterator[Desk]:
-    async with demo(tmp_path, server, clock=clock) as made:
-        yield made
 
 
 @pytest.fixture

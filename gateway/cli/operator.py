@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gateway.cli import output
 from gateway.cli.failures import CommandFailed, Problem
 from gateway.settings import BadSetting, Installation, Settings, load_settings
 from gateway.store.database import NotUsable, StorageUnavailable
@@ -63,6 +64,4 @@ def print_json(value: Any) -> None:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from gateway.cli import output
-
     output.table(names, rows)
