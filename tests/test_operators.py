@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -266,6 +267,26 @@ async def test_everything_that_is_written_is_for_the_owner_alone(operator: Opera
 
 
 # --------------------------------------------------------------------------------------------------------- orgs
+
+
+async def test_a_revoked_key_is_refused_by_a_running_gateway_and_the_others_go_on(operator: Operator) -> None:
+    org = operator.init()
+    async with operator.serving(org) as running:
+        assert (await running.ask("GET", "/v1/verify")).status == 200
+        assert (await running.ask("GET", "/v1/verify", key=org.test)).status == 200
+        listed = (await operator.later("orgs", "keys", org.id)).json()["api_keys"]
+        assert [(key["mode"], key["revoked_at"]) for key in listed] == [("live", None), ("test", None)]
+        assert not {"hash", "full_key"} & listed[0].keys()
+        began = time.monotonic()
+        gone = (await operator.later("orgs", "revoke-key", org.id, listed[0]["id"])).json()
+        assert gone == {"id": listed[0]["id"], "revoked": True}
+        # Nobody tells the gateway: what it remembers of a key is two seconds old at most.
+        while (answer := await running.ask("GET", "/v1/verify")).status == 200:
+            assert time.monotonic() - began < 20, "the revoked key still works"
+        assert answer.json()["error"] == "api_key_revoked"
+        assert (await running.ask("GET", "/v1/verify", key=org.test)).status == 200
+    again = operator.run("orgs", "revoke-key", org.id, listed[0]["id"])
+    assert (again.code, again.json()["error"]) == (1, "bad_request")
 
 
 async def test_orgs_get_keys_of_their_own_that_work_at_once(operator: Operator) -> None:

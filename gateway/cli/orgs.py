@@ -97,22 +97,54 @@ def create_key(
             )
 
     key, text = run(work())
-    shown = {
-        "id": key.id,
-        "org": key.org,
-        "name": key.name,
-        "mode": key.mode,
-        "key_prefix": key.prefix,
-        "scopes": list(key.grant.scopes),
-        "created_at": iso(key.created_at),
-        "expires_at": iso(key.expires_at),
-    }
     if output.for_people(as_json):
         print(f"\n  {text.reveal()}\n\nSave this key now: it is not shown again.")
     else:
         print_json(
-            {"api_key": shown, "full_key": text.reveal(), "warning": "Save this key now: it is not shown again."}
+            {"api_key": _key(key), "full_key": text.reveal(), "warning": "Save this key now: it is not shown again."}
         )
+
+
+@orgs.command()
+@settings_options
+@click.argument("org")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def keys(org: str, as_json: bool, **flags: Any) -> None:
+    """List the keys of an org, revoked ones too."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> list[ApiKey]:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            return list(await SqlKeys(opened.database).list(org))
+
+    found = run(work())
+    if not output.for_people(as_json):
+        print_json({"api_keys": [_key(key) for key in found]})
+        return
+    rows = [
+        (key.id, key.name, key.prefix, "revoked" if key.revoked_at is not None else "active", iso(key.last_used_at))
+        for key in found
+    ]
+    output.table(("id", "name", "prefix", "state", "last used"), rows)
+
+
+@orgs.command(name="revoke-key")
+@settings_options
+@click.argument("org")
+@click.argument("key")
+def revoke_key(org: str, key: str, **flags: Any) -> None:
+    """Revoke a key by its id. Running gateways refuse it within two seconds; the org's other keys go on."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> bool:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            return await SqlKeys(opened.database).revoke(org, key)
+
+    if not run(work()):
+        raise refused(f"The org has no key {key!r} that works.", hint=f"`skillway orgs keys {org}` shows all.")
+    print_json({"id": key, "revoked": True})
 
 
 @orgs.command(name="set-client")
@@ -196,6 +228,22 @@ def _org(org: Org) -> dict[str, Any]:
         "plan": org.plan,
         "created_at": iso(org.created_at),
         "suspended": org.suspended_at is not None,
+    }
+
+
+def _key(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "org": key.org,
+        "name": key.name,
+        "mode": key.mode,
+        "key_prefix": key.prefix,
+        "scopes": list(key.grant.scopes),
+        "created_at": iso(key.created_at),
+        "expires_at": iso(key.expires_at),
+        "last_used_at": iso(key.last_used_at),
+        "revoked_at": iso(key.revoked_at),
+        "request_count": key.request_count,
     }
 
 

@@ -14,7 +14,7 @@ KEY_MEMORY = 2.0
 
 
 class Access:
-    """Resolves keys. A look-up is remembered for two seconds; a revocation here empties the memory."""
+    """Resolves keys. A look-up is remembered for two seconds: so long may a revoked key still work."""
 
     def __init__(self, store: KeyStore, *, clock: Callable[[], float]) -> None:
         self._store = store
@@ -39,10 +39,6 @@ class Access:
             raise Refusal("forbidden", "This organisation is suspended. Ask the operator of this gateway.")
         self._store.note_use(org.id, api_key.id)
         return Principal(org=org.id, org_name=org.name, key=api_key)
-
-    def forget_keys(self) -> None:
-        """Call it after any change to a key."""
-        self._known.forget()
 
 
 def check_live(principal: Principal) -> None:
