@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from tests.demo import Desk, demo
 from tests.fakes.postgres import PostgresMissing, fresh_database, postgres
 from tests.fakes.provider import Provider, ProviderUnavailable, available_providers, provider_process
 from tests.fakes.upstream import HandClock
+
+# Started in the background of a shell, we ignore Ctrl-C, and every child that a test starts would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SKILLWAY_SHARED") or ROOT.parent / "shared")
