@@ -66,9 +66,6 @@ CODES: Mapping[str, Code] = {
     ),
 }
 
-#: Seen by an SDK as "repeat by yourself" otherwise.
-NEVER_RETRIED = frozenset({"ambiguous_connection"})
-
 
 class Refusal(Exception):
     """We have no answer to give. Surfaces render it; nothing in it is secret.

@@ -52,15 +52,11 @@ class Remembered(Generic[K, V]):
         # One caller's cancellation is not the other callers' business.
         return await asyncio.shield(under_way)
 
-    def forget(self, key: K | None = None) -> None:
-        """Drops one answer, or all of them."""
+    def forget(self, key: K) -> None:
+        """Drops one answer."""
         self._changes += 1
-        if key is None:
-            self._known.clear()
-            self._under_way.clear()
-        else:
-            self._known.pop(key, None)
-            self._under_way.pop(key, None)
+        self._known.pop(key, None)
+        self._under_way.pop(key, None)
 
     def forget_if(self, concerned: Callable[[K], bool]) -> None:
         """Drops the answers whose keys are concerned by a change."""
