@@ -14,7 +14,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.core.access import Access
+from gateway.core.access import Access, Plans
+from gateway.core.api_keys import ApiKeys
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
@@ -36,6 +37,7 @@ from gateway.rest import routes as rest_routes
 from gateway.settings import BadSetting, Installation, Settings
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.events import SqlEvents
 from gateway.store.flows import SqlFlows
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
@@ -162,11 +164,14 @@ async def _services(
         public_url=public_url,
         tenancy=settings.tenancy,
     )
+    plans = Plans(installation.plans, orgs, upgrade_url=settings.upgrade_url)
+    access = Access(keys, plans, clock=clock)
     changes = Changes()
     wishes = Wishes(
         providers=providers,
         orgs=orgs,
         connections=connections,
+        plans=plans,
         tenancy=settings.tenancy,
         verify=settings.verify_connect,
         clock=clock,
@@ -176,6 +181,7 @@ async def _services(
         providers=providers,
         flows=flows,
         connections=connections,
+        plans=plans,
         changes=changes,
         http=http,
         upstream=upstream,
@@ -198,7 +204,11 @@ async def _services(
         settings=settings,
         public_url=public_url,
         catalogs=catalogs,
-        access=Access(keys, clock=clock),
+        access=access,
+        api_keys=ApiKeys(
+            store=keys, access=access, plans=plans, catalogs=catalogs, connections=connections, clock=clock
+        ),
+        events=SqlEvents(database),
         gateway=Gateway(
             catalogs=catalogs,
             connections=connections,
@@ -206,6 +216,7 @@ async def _services(
             upstream=upstream,
             runs=runs,
             links=links,
+            plans=plans,
             limits=Limits(response=settings.response_limit, inline=settings.inline_limit),
             clock=clock,
         ),
@@ -236,6 +247,7 @@ async def _services(
         ),
         health=Health(database.check),
         request_log=request_log,
+        clock=clock,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from gateway.plans import Plan, PlanMistake, read_plan
 from oauth.secret import Secret
 from skills_catalog.mistakes import CatalogError
 from skills_catalog.names import nearest
@@ -188,7 +189,7 @@ class Installation:
     integrations: tuple[str, ...] | None = None
     paths: tuple[Path, ...] = ()
     overrides: Mapping[str, Override] = field(default_factory=dict)
-    plans: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tuple[Settings, Installation]:
@@ -321,7 +322,6 @@ def _installation(document: Document, folder: Path, environ: Mapping[str, str]) 
 _ADDRESSES = ("base_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer")
 #: An origin and what follows; a host may hold `{field}`s that a connection fills in.
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+([/?][^\s\\]*)?")
-_PLAN = ("requests_per_minute", "calls_per_day", "connections", "api_keys", "credits_per_month")
 
 
 def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Override:
@@ -358,14 +358,11 @@ def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Over
     )
 
 
-def _plan(document: Document, name: str) -> Mapping[str, int | None]:
-    at = ("plans", name)
-    plan = _mapping(document, at)
-    _only(document, at, _PLAN)
-    for limit, value in plan.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise BadSetting(str(document.mistake((*at, limit), "expected a whole number, or null for no limit")))
-    return plan
+def _plan(document: Document, name: str) -> Plan:
+    try:
+        return read_plan(document, name)
+    except PlanMistake as wrong:
+        raise BadSetting(str(document.mistake(("plans", name, *wrong.path), str(wrong)))) from None
 
 
 def _mapping(document: Document, path: tuple[str, ...]) -> dict[str, Any]:

@@ -249,7 +249,7 @@ async def demo(
     oauth: Mapping[str, Any] | None = None,
     client: bool = True,
     clients: Mapping[str, Mapping[str, str]] | None = None,
-    **settings: str,
+    **settings: Any,
 ) -> AsyncIterator[Desk]:
     """A gateway whose `demo` stands on `server`, with the installation's client there unless `client` is False.
 

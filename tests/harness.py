@@ -108,13 +108,16 @@ async def gateway(
     *,
     integrations: Mapping[str, Mapping[str, Any]] | None = None,
     definitions: Path | None = None,
+    plans: Mapping[str, Any] | None = None,
+    plan: str | None = None,
     clock: Callable[[], float] = time,
     **settings: str,
 ) -> AsyncIterator[RunningGateway]:
-    """A gateway in this process. `integrations` are overrides as in `skills.yaml`; `settings` by lower-case name."""
-    environ = environment(folder, integrations, definitions, settings)
+    """A gateway in this process. `integrations` are overrides as in `skills.yaml`, `plans` its plans, of which the
+    org has `plan`; `settings` by lower-case name."""
+    environ = environment(folder, integrations, definitions, settings, plans)
     loaded, installation = load_settings(environ, port=0)
-    org = await make_org(environ)
+    org = await make_org(environ, plan=plan)
     listening = bind(loaded)
     port = listening.getsockname()[1]
     async with open_gateway(loaded, installation, port=port, clock=clock) as services:
@@ -140,13 +143,15 @@ async def gateway_process(
     *,
     integrations: Mapping[str, Mapping[str, Any]] | None = None,
     definitions: Path | None = None,
+    plans: Mapping[str, Any] | None = None,
+    plan: str | None = None,
     org: Org | None = None,
     arguments: tuple[str, ...] = (),
     **settings: str,
 ) -> AsyncIterator[RunningGateway]:
     """The same as a process of its own, started by `python -m gateway serve --port 0`."""
-    environ = {**os.environ, **environment(folder, integrations, definitions, settings)}
-    org = org or await make_org(environ)
+    environ = {**os.environ, **environment(folder, integrations, definitions, settings, plans)}
+    org = org or await make_org(environ, plan=plan)
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -188,11 +193,11 @@ def browser() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def make_org(environ: Mapping[str, str], name: str = "Acme") -> Org:
+async def make_org(environ: Mapping[str, str], name: str = "Acme", *, plan: str | None = None) -> Org:
     """An org with its two keys, in the database that `environ` names."""
     settings, _ = load_settings({k: v for k, v in environ.items() if k.startswith("SKILLWAY_")})
     async with open_installation(settings) as opened:
-        org = await SqlOrgs(opened.database).create(name)
+        org = await SqlOrgs(opened.database).create(name, plan=plan)
         keys = SqlKeys(opened.database)
         _, live = await keys.create(org.id, "live", "live")
         _, test = await keys.create(org.id, "test", "test")
@@ -204,6 +209,7 @@ def environment(
     integrations: Mapping[str, Mapping[str, Any]] | None,
     definitions: Path | None,
     settings: Mapping[str, str],
+    plans: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """The settings of a gateway whose files all lie in `folder`."""
     config = folder / "skills.yaml"
@@ -213,6 +219,7 @@ def environment(
             {
                 "catalog": {"integrations": "all", "paths": [str(definitions)] if definitions else []},
                 "integrations": dict(integrations or {}),
+                "plans": dict(plans or {}),
             }
         )
     )

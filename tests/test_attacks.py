@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.answers import PIECE, _json_string
-from gateway.core.keys import Grant
+from gateway.core.grants import Grant
 from gateway.core.overrides import chosen
 from gateway.core.strict_json import MAX_NODES, NotStrictJson, parse
 from gateway.installation import open_installation

@@ -314,7 +314,7 @@ async def test_orgs_get_keys_of_their_own_that_work_at_once(operator: Operator) 
         assert key["api_key"]["scopes"] == ["github", "overten"]
         assert key["api_key"]["key_prefix"] == key["full_key"][:16]
         verified = (await running.ask("GET", "/v1/verify", key=key["full_key"])).json()
-        assert verified["org"] == {"id": org["id"], "name": "Globex"}
+        assert verified["org"] == {"id": org["id"], "name": "Globex", "plan": None}
         assert verified["api_key"]["expires_at"] == key["api_key"]["expires_at"]
         refused = await running.ask("POST", "/v1/skycot/get_usage", key=key["full_key"], body={})
         assert (refused.status, refused.json()["error"]) == (403, "scope_not_allowed")

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from gateway.app import public_url_of, read_catalog
 from gateway.cli.operate import serve
+from gateway.plans import Plan
 from gateway.settings import BadSetting, Override, Settings, load_settings, options
 from oauth.secret import Secret
 
@@ -260,7 +261,11 @@ integrations:
 
 def test_plans_are_limits_by_name_and_null_is_none() -> None:
     _, installation = read("plans: {free: {connections: 3, api_keys: 0}, pro: {connections: null}, all: {}}")
-    assert installation.plans == {"free": {"connections": 3, "api_keys": 0}, "pro": {"connections": None}, "all": {}}
+    assert installation.plans == {
+        "free": Plan(name="free", connections=3, api_keys=0),
+        "pro": Plan(name="pro"),
+        "all": Plan(name="all"),
+    }
 
 
 def test_addresses_and_scopes_of_a_definition_are_replaced() -> None:

@@ -33,6 +33,7 @@ PEOPLE: Mapping[str, Entry] = {
     "connect": Entry(module="connect", attribute="connect", help="Connect an account of an integration."),
     "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
+    "keys": Entry(module="keys", attribute="keys", help="List the API keys of the org, make or revoke one."),
     "pull": Entry(module="pull", attribute="pull", help="Write an integration's skill files for an agent."),
 }
 

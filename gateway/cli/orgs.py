@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from time import time
 from typing import Any
 
 import click
@@ -11,8 +12,10 @@ from gateway.app import public_url_of, read_catalog
 from gateway.cli import output
 from gateway.cli.failures import refused
 from gateway.cli.operator import print_json, run, settings_of, settings_options
+from gateway.core.api_keys import shown
 from gateway.core.clients import OAuthClient
-from gateway.core.keys import ApiKey, Grant, Org
+from gateway.core.grants import Grant
+from gateway.core.keys import ApiKey, Org
 from gateway.core.times import iso
 from gateway.installation import Opened, open_installation
 from gateway.store.clients import SqlClients
@@ -87,13 +90,11 @@ def create_key(
             raise refused(f"There is no integration {scope!r}.", hint=f"Did you mean {near!r}?" if near else None)
 
     async def work() -> tuple[ApiKey, Secret]:
-        from time import time
-
         async with open_installation(settings) as opened:
             await _found(opened, org)
             expires_at = time() + expires_in_days * 86400 if expires_in_days else None
             return await SqlKeys(opened.database).create(
-                org, _named(name), "test" if is_test else "live", Grant(scopes=wanted), expires_at
+                org, _named(name), "test" if is_test else "live", Grant(scopes=wanted, expires_at=expires_at)
             )
 
     key, text = run(work())
@@ -226,25 +227,14 @@ def _org(org: Org) -> dict[str, Any]:
         "id": org.id,
         "name": org.name,
         "plan": org.plan,
+        "numbers": dict(org.numbers),
         "created_at": iso(org.created_at),
         "suspended": org.suspended_at is not None,
     }
 
 
 def _key(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "org": key.org,
-        "name": key.name,
-        "mode": key.mode,
-        "key_prefix": key.prefix,
-        "scopes": list(key.grant.scopes),
-        "created_at": iso(key.created_at),
-        "expires_at": iso(key.expires_at),
-        "last_used_at": iso(key.last_used_at),
-        "revoked_at": iso(key.revoked_at),
-        "request_count": key.request_count,
-    }
+    return {"org": key.org, **shown(key, time())}
 
 
 def _print_one(shown: dict[str, Any], as_json: bool) -> None:

@@ -1,24 +1,81 @@
-"""Who asks, and may they: a key becomes a principal, a principal's grant is held against a call."""
+"""Who asks, and may they: a key becomes a principal, a principal's grant is held against what it asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from gateway.core import keys
 from gateway.core.errors import Refusal
+from gateway.core.events import Actor, Event
+from gateway.core.grants import LEVELS, Grant, Level, level_of
 from gateway.core.keys import ApiKey, KeyStore, Org, Principal
 from gateway.core.remember import Remembered
+from gateway.plans import UNLIMITED, Plan
+from skills_catalog.model import Skill
 
+#: Kinds of events that every key may see as far as its grant goes; the others are about keys, members and plans.
+_ABOUT_WORK = ("connection", "run", "limit", "skill", "hook")
 #: How long a revoked key may still work on another replica, seconds.
 KEY_MEMORY = 2.0
+
+
+class Orgs(Protocol):
+    """Where orgs are looked up."""
+
+    async def find(self, org: str) -> Org | None: ...
+
+
+class Plans:
+    """The plans of this installation, as they are for each org."""
+
+    def __init__(self, plans: Mapping[str, Plan], orgs: Orgs, *, upgrade_url: str | None) -> None:
+        self._plans = plans
+        self._orgs = orgs
+        self._upgrade_url = upgrade_url
+
+    async def find(self, org: str) -> Plan:
+        """The plan of an org by its id."""
+        found = await self._orgs.find(org)
+        return UNLIMITED if found is None else self.of(found)
+
+    def of(self, org: Org) -> Plan:
+        """The org's plan with its own numbers. Raises `forbidden` where `skills.yaml` no longer has it."""
+        if org.plan is None:
+            return UNLIMITED.with_numbers(org.numbers)
+        plan = self._plans.get(org.plan)
+        if plan is None:
+            # No limits at all would be the worst guess.
+            raise Refusal("forbidden", f"The plan {org.plan!r} of this org is not set up. Ask the operator.")
+        return plan.with_numbers(org.numbers)
+
+    def reached(self, limit: int, what: str) -> Refusal:
+        """`plan_limit_reached`, with the page where a person raises it if the operator has one."""
+        return Refusal(
+            "plan_limit_reached",
+            f"Plan limit reached: maximum {limit} {what}." + (" Upgrade your plan for more." if self._upgrade_url else ""),
+            action_url=self._upgrade_url,
+            details={"limit": limit, "resource": what},
+        )
+
+    def check_holds(self, plan: Plan, skill: Skill) -> None:
+        """Raises `plan_limit_reached` for an action that the plan leaves out."""
+        if not plan.holds(skill.id):
+            raise Refusal(
+                "plan_limit_reached",
+                f"{skill.id} is not part of the plan {plan.name}.",
+                action_url=self._upgrade_url,
+                details={"plan": plan.name, "action": skill.id},
+            )
 
 
 class Access:
     """Resolves keys. A look-up is remembered for two seconds: so long may a revoked key still work."""
 
-    def __init__(self, store: KeyStore, *, clock: Callable[[], float]) -> None:
+    def __init__(self, store: KeyStore, plans: Plans, *, clock: Callable[[], float]) -> None:
         self._store = store
-        self._known: Remembered[bytes, tuple[ApiKey, Org] | None] = Remembered(store.find_by_hash, seconds=KEY_MEMORY)
+        self._plans = plans
+        self._known: Remembered[bytes, Principal | Refusal | None] = Remembered(self._look_up, seconds=KEY_MEMORY)
         self._clock = clock
 
     async def principal(self, key: str) -> Principal:
@@ -30,15 +87,51 @@ class Access:
             found = await self._known.get(digest)
         if found is None:
             raise Refusal("api_key_invalid", "Invalid API key. Check that it was copied whole.")
+        if isinstance(found, Refusal):
+            # Raised again and again, it must not grow with every trace.
+            raise found.with_traceback(None)
+        expires_at = found.grant.expires_at
+        if expires_at is not None and expires_at <= self._clock():
+            raise Refusal("api_key_expired", "This API key has expired.")
+        assert found.key is not None
+        self._store.note_use(found.org, found.key.id)
+        return found
+
+    def forget(self) -> None:
+        """A key was revoked here: it stops at once."""
+        self._known.forget_if(lambda _: True)
+
+    async def _look_up(self, digest: bytes) -> Principal | Refusal | None:
+        found = await self._store.find_by_hash(digest)
+        if found is None:
+            return None
         api_key, org = found
         if api_key.revoked_at is not None:
-            raise Refusal("api_key_revoked", "This API key has been revoked.")
-        if api_key.expires_at is not None and api_key.expires_at <= self._clock():
-            raise Refusal("api_key_expired", "This API key has expired.")
-        if org.suspended_at is not None:
-            raise Refusal("forbidden", "This organisation is suspended. Ask the operator of this gateway.")
-        self._store.note_use(org.id, api_key.id)
-        return Principal(org=org.id, org_name=org.name, key=api_key)
+            return Refusal("api_key_revoked", "This API key has been revoked.")
+        try:
+            return principal_of(api_key, org, self._plans)
+        except Refusal as refusal:
+            return refusal
+
+
+def principal_of(api_key: ApiKey, org: Org, plans: Plans) -> Principal:
+    """The principal of a key that was found. Raises `forbidden` where the org may not call at all."""
+    check_serving(org)
+    return Principal(
+        org=org.id,
+        org_name=org.name,
+        actor=Actor(kind="api_key", id=api_key.id, name=api_key.name),
+        grant=api_key.grant,
+        mode=api_key.mode,
+        plan=plans.of(org),
+        key=api_key,
+    )
+
+
+def check_serving(org: Org) -> None:
+    """Raises `forbidden` for an org that the operator suspended."""
+    if org.suspended_at is not None:
+        raise Refusal("forbidden", "This organisation is suspended. Ask the operator of this gateway.")
 
 
 def check_live(principal: Principal) -> None:
@@ -49,7 +142,51 @@ def check_live(principal: Principal) -> None:
         )
 
 
+def check_level(principal: Principal, level: Level) -> None:
+    """Raises `forbidden` where the key's level is below the one that is asked for."""
+    if not principal.grant.has_level(level):
+        raise Refusal(
+            "forbidden",
+            f"This key is {principal.grant.level}, and this takes {level}.",
+            hint=f"Use a key of level {' or '.join(LEVELS[LEVELS.index(level) :])}.",
+        )
+
+
 def check_scope(principal: Principal, slug: str) -> None:
     """Raises `scope_not_allowed` where the key's grant leaves the integration out."""
     if not principal.grant.allows_integration(slug):
         raise Refusal("scope_not_allowed", f"API key does not have access to the {slug} integration.")
+
+
+def check_action(principal: Principal, skill: Skill) -> None:
+    """Raises `forbidden` where the key's grant leaves the action out, by name or by what it does."""
+    if not principal.grant.allows_action(skill):
+        raise Refusal("forbidden", f"This key may not call {skill.id}: its `allow` and `deny` leave it out.")
+    check_level(principal, level_of(skill))
+
+
+def may_see(principal: Principal, event: Event) -> bool:
+    """Whether an event is about nothing that the principal's grant leaves out."""
+    grant, data = principal.grant, event.data
+    if event.kind not in _ABOUT_WORK and not grant.has_level("full_access"):
+        return False
+    return (
+        ("integration" not in data or grant.allows_integration(data["integration"]))
+        and ("user" not in data or grant.allows_user(data["user"]))
+        and ("connection" not in data or grant.allows_connection(data["connection"]))
+    )
+
+
+def user_of(principal: Principal, asked: str | None) -> str:
+    """Whom the principal acts for. Raises `forbidden` for a user that its key is not for."""
+    grant: Grant = principal.grant
+    if asked is not None:
+        if not grant.allows_user(asked):
+            raise Refusal("forbidden", f"This key may not act for the user {asked!r}.")
+        return asked
+    user = grant.default_user
+    if user is None:
+        message = "This key is for several users; say which one as `user`."
+        field = {"path": "user", "keyword": "required", "message": message}
+        raise Refusal("bad_request", message, details={"fields": [field]})
+    return user

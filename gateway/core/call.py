@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.grants import DEFAULT_USER
 from gateway.core.keys import Principal
 from gateway.core.request import UpstreamRequest
 from oauth.connections import Held
 from skills_catalog.model import Integration, Skill
-
-DEFAULT_USER = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

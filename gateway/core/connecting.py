@@ -14,6 +14,7 @@ from gateway.core.connections import Connections
 from gateway.core.entered import accepts, bad_field, check_fields, field_names, is_return_url
 from gateway.core.errors import Refusal
 from gateway.core.establishing import Establishing, over
+from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowStore
 from gateway.core.links import Links
 from gateway.core.providers import Providers
@@ -117,13 +118,13 @@ class Connecting:
             raise Refusal("not_found", "Connection not found.")
         return self._shown(held.connection)
 
-    async def disconnect(self, org: str, connection_id: str) -> None:
+    async def disconnect(self, org: str, connection_id: str, *, by: Actor) -> None:
         """Forgets the credential, and revokes it at the provider where it can (RFC 7009)."""
         held = await self._connections.find(org, connection_id)
         if held is None:
             raise Refusal("not_found", "Connection not found.")
         # The row first: a refresh under way then finds nothing to store in, and revokes what it was given.
-        await self._connections.delete(org, connection_id)
+        await self._connections.delete(org, connection_id, by=by)
         try:
             provider = await self._providers.for_connection(held.connection, held.credential)
             if provider is not None:
@@ -136,14 +137,14 @@ class Connecting:
         """Where browsers may be sent after a flow."""
         return await self._orgs.redirect_urls(org)
 
-    async def set_redirect_urls(self, org: str, urls: Sequence[str]) -> Sequence[str]:
+    async def set_redirect_urls(self, org: str, urls: Sequence[str], *, by: Actor) -> Sequence[str]:
         """Registers where browsers may be sent. They are compared whole, never by prefix."""
         for position, url in enumerate(urls):
             if not is_return_url(url):
                 raise bad_field(
                     f"redirect_urls/{position}", "Register an https address without a fragment; http on loopback only."
                 )
-        await self._orgs.set_redirect_urls(org, urls)
+        await self._orgs.set_redirect_urls(org, urls, by=by)
         return urls
 
     async def _connect_at_once(self, integration: Integration, method: AuthMethod, wish: Wish) -> Json:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from gateway.core.errors import Refusal
+from gateway.core.events import Actor
 from gateway.core.links import Links
 from gateway.core.remember import Remembered
 from oauth.connections import Connection, ConnectionState, ConnectionStore, Credential, Held
@@ -26,15 +27,17 @@ class AllConnections(ConnectionStore, Protocol):
     `find` and `candidates` raise `SealBroken` for a credential that does not open, or is not its row's.
     """
 
-    async def add(self, connection: Connection, credential: Credential) -> None: ...
+    async def add(self, connection: Connection, credential: Credential, *, by: Actor, most: int | None) -> None:
+        """Raises `TooMany` where the org has `most` connections."""
+        ...
 
     async def list(self, org: str, user: str | None = None, integration: str | None = None) -> Sequence[Connection]: ...
 
-    async def renew(self, connection: Connection, credential: Credential) -> bool:
+    async def renew(self, connection: Connection, credential: Credential, *, by: Actor) -> bool:
         """Stores a new credential with scopes, account and fields under the same id; active again."""
         ...
 
-    async def delete(self, org: str, connection_id: str) -> bool: ...
+    async def delete(self, org: str, connection_id: str, *, by: Actor) -> bool: ...
 
 
 class Connections:
@@ -66,17 +69,17 @@ class Connections:
     async def list(self, org: str, user: str | None = None, integration: str | None = None) -> Sequence[Connection]:
         return await self._store.list(org, user, integration)
 
-    async def add(self, connection: Connection, credential: Credential) -> None:
-        await self._store.add(connection, credential)
+    async def add(self, connection: Connection, credential: Credential, *, by: Actor, most: int | None) -> None:
+        await self._store.add(connection, credential, by=by, most=most)
         self._candidates.forget((connection.org, connection.integration, connection.user))
 
-    async def renew(self, connection: Connection, credential: Credential) -> bool:
-        renewed = await self._store.renew(connection, credential)
+    async def renew(self, connection: Connection, credential: Credential, *, by: Actor) -> bool:
+        renewed = await self._store.renew(connection, credential, by=by)
         self._candidates.forget((connection.org, connection.integration, connection.user))
         return renewed
 
-    async def delete(self, org: str, connection_id: str) -> bool:
-        deleted = await self._store.delete(org, connection_id)
+    async def delete(self, org: str, connection_id: str, *, by: Actor) -> bool:
+        deleted = await self._store.delete(org, connection_id, by=by)
         self._forget(org)
         return deleted
 
@@ -136,18 +139,21 @@ async def choose(
     org: str,
     user: str,
     wanted: str | None,
+    allowed: Callable[[str], bool] = lambda _: True,
 ) -> Held | None:
     """The one connection that may serve a skill; None where the skill needs none.
 
-    Never a silent choice: several that fit are `ambiguous_connection`. Raises `integration_not_connected`
-    and `token_expired` with the link that mends it.
+    Never a silent choice: several that fit are `ambiguous_connection`. `allowed` says of an id whether the key
+    may use it. Raises `integration_not_connected` and `token_expired` with the link that mends it.
     """
     able = [method.name for method in integration.methods_for(skill) if method.type != "none"]
     needs_none = len(able) < len(skill.auth)
     if not able and wanted is None:
         return None
     fitting = [
-        held for held in await connections.candidates(org, integration.slug, user) if held.connection.method in able
+        held
+        for held in await connections.candidates(org, integration.slug, user)
+        if held.connection.method in able and allowed(held.connection.id)
     ]
     if wanted is not None:
         # An id is nobody else's, also where somebody has made it a label.

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from gateway.core.catalogs import Catalogs
 from gateway.core.entered import accepts, bad_field, check_fields, field_names
 from gateway.core.establishing import Establishing, over
+from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowSecrets, FlowStore
 from gateway.core.links import Links
 from gateway.core.providers import Providers
@@ -153,7 +154,12 @@ class Consent:
             return None
         integration = self._catalogs.integration(link.integration)
         wish = Wish(
-            org=link.org, integration=link.integration, user=link.user, method=link.method, connection=link.connection
+            org=link.org,
+            by=Actor(kind="user", name=link.user),
+            integration=link.integration,
+            user=link.user,
+            method=link.method,
+            connection=link.connection,
         )
         return await self._wishes.link_flow(integration, await self._wishes.method(integration, wish), wish)
 

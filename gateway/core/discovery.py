@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from gateway.core.access import check_scope
+from gateway.core.access import check_action, check_scope
 from gateway.core.catalogs import Catalogs
 from gateway.core.clients import OAuthClient
 from gateway.core.connections import SERVING, Connections
+from gateway.core.grants import level_of
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
 from oauth.schemes import INPUTS
 from skills_catalog.exporting.skill_files import cli_example, skill_files
-from skills_catalog.model import AuthMethod, Integration
+from skills_catalog.model import AuthMethod, Integration, Skill
 
 Json = dict[str, Any]
 
@@ -33,7 +35,7 @@ class Discovery:
         connected = await self._connected(principal.org, user)
         clients = await self._providers.clients_of(principal.org)
         return [
-            self._integration(principal.org, catalog.integrations[slug], connected, clients)
+            self._integration(principal, catalog.integrations[slug], connected, clients)
             for slug in sorted(catalog.integrations)
             if principal.grant.allows_integration(slug)
         ]
@@ -57,7 +59,7 @@ class Discovery:
                     "effect": skill.effect,
                     **({"lifecycle": skill.lifecycle} if skill.lifecycle else {}),
                 }
-                for skill in integration.skills.values()
+                for skill in _usable(principal, integration).values()
             ],
         }
 
@@ -65,6 +67,7 @@ class Discovery:
         """Level 3: params, examples and errors of one action."""
         self._visible(principal, slug)
         _, skill = self._catalogs.find(slug, name)
+        check_action(principal, skill)
         document: Json = {
             "integration": skill.integration,
             "name": skill.name,
@@ -118,13 +121,14 @@ class Discovery:
                 "connected": _is_connected(self._catalogs.current.integrations[skill.integration], connected),
             }
             for skill, score in found
-            if principal.grant.allows_integration(skill.integration)
+            if principal.grant.allows_integration(skill.integration) and _may_use(principal, skill)
         ][:limit]
 
     def download(self, principal: Principal, slug: str) -> Json:
         """The integration as files of an Agent Skill."""
         integration = self._visible(principal, slug)
-        return {"slug": integration.slug, "files": skill_files(integration, self._public_url)}
+        usable = replace(integration, skills=_usable(principal, integration))
+        return {"slug": integration.slug, "files": skill_files(usable, self._public_url)}
 
     def _visible(self, principal: Principal, slug: str) -> Integration:
         integration = self._catalogs.integration(slug)
@@ -141,12 +145,12 @@ class Discovery:
 
     def _integration(
         self,
-        org: str,
+        principal: Principal,
         integration: Integration,
         connected: Mapping[str, Sequence[str]],
         clients: Mapping[str, OAuthClient],
     ) -> Json:
-        reason = self._providers.unavailable_reason(org, integration, clients.get(integration.slug))
+        reason = self._providers.unavailable_reason(principal.org, integration, clients.get(integration.slug))
         item: Json = {
             "slug": integration.slug,
             "name": integration.name,
@@ -155,7 +159,7 @@ class Discovery:
             "auth": [method.name for method in integration.auth],
             "connected": _is_connected(integration, connected),
             "available": reason is None,
-            "skill_count": len(integration.skills),
+            "skill_count": len(_usable(principal, integration)),
             "version": integration.version,
         }
         if reason is not None:
@@ -163,6 +167,19 @@ class Discovery:
         if integration.lifecycle:
             item["lifecycle"] = integration.lifecycle
         return item
+
+
+def _usable(principal: Principal, integration: Integration) -> Mapping[str, Skill]:
+    """The actions that the principal's key and plan leave it."""
+    grant, plan = principal.grant, principal.plan
+    if grant.level == "full_access" and grant.allow is None and not grant.deny and plan.allow is None and not plan.deny:
+        return integration.skills
+    return {name: skill for name, skill in integration.skills.items() if _may_use(principal, skill)}
+
+
+def _may_use(principal: Principal, skill: Skill) -> bool:
+    grant = principal.grant
+    return grant.has_level(level_of(skill)) and grant.allows_action(skill) and principal.plan.holds(skill.id)
 
 
 def _method(integration: Integration, method: AuthMethod) -> Json:

@@ -35,6 +35,9 @@ CODES: Mapping[str, Code] = {
     "integration_not_connected": Code(
         403, "The user has no connection that can serve this.", "Connect at `action_url`."
     ),
+    "plan_limit_reached": Code(
+        403, "The org's plan has no room for it, or does not hold it.", "Raise the plan at `action_url`, or make room."
+    ),
     "scope_not_allowed": Code(403, "The key may not use this integration.", "Use a key with that scope."),
     "not_found": Code(
         404, "There is no such thing, or it is not yours.", "Check the name; `hint` has the nearest."

@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from gateway.core.access import Plans
 from gateway.core.accounts import CredentialRefused, identify
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.connections import Connections
 from gateway.core.entered import accepts, bad_field
 from gateway.core.errors import Refusal
+from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowSecrets, FlowStore
+from gateway.core.keys import TooMany
 from gateway.core.providers import Providers
 from gateway.core.request import Upstream
 from oauth import tokens
@@ -39,6 +42,7 @@ class Establishing:
         providers: Providers,
         flows: FlowStore,
         connections: Connections,
+        plans: Plans,
         changes: Changes,
         http: Http,
         upstream: Upstream,
@@ -48,6 +52,7 @@ class Establishing:
         self._providers = providers
         self._flows = flows
         self._connections = connections
+        self._plans = plans
         self._changes = changes
         self._http = http
         self._upstream = upstream
@@ -107,9 +112,9 @@ class Establishing:
             connection = replace(connection, scopes=answer.scopes)
         connection = await self._with_account(integration, connection, credential)
         if flow.renews:
-            await self._renew(connection, credential)
+            await self._renew(connection, credential, flow.by)
         else:
-            await self._connections.add(connection, credential)
+            await self._add(connection, credential, flow.by)
         return connection.account
 
     async def end(
@@ -181,7 +186,15 @@ class Establishing:
             raise bad_field("credentials", message) from None
         return replace(connection, account=account.name, account_id=account.id)
 
-    async def _renew(self, connection: Connection, credential: Credential) -> None:
+    async def _add(self, connection: Connection, credential: Credential, by: Actor) -> None:
+        most = (await self._plans.find(connection.org)).connections
+        try:
+            await self._connections.add(connection, credential, by=by, most=most)
+        except TooMany:
+            assert most is not None
+            raise self._plans.reached(most, "connections") from None
+
+    async def _renew(self, connection: Connection, credential: Credential, by: Actor) -> None:
         """Keeps the id; another account than before is refused, and what was stored stays."""
         held = await self._connections.find(connection.org, connection.id)
         if held is None:
@@ -195,7 +208,7 @@ class Establishing:
                 f"the account chosen now is {connection.account or 'unknown'}.",
             )
         kept = replace(connection, label=connection.label or before.label, created_at=before.created_at)
-        await self._connections.renew(kept, credential)
+        await self._connections.renew(kept, credential, by=by)
 
 
 def over() -> Refusal:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from gateway.core.events import Actor
 from oauth.secret import Secret
 
 FlowStatus = Literal["pending", "connected", "error"]
@@ -23,6 +24,8 @@ class Flow:
     integration: str
     user: str
     method: str
+    #: Who asked for it.
+    by: Actor
     #: OAuth scopes to ask for.
     scopes: tuple[str, ...] = ()
     label: str | None = None

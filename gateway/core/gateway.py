@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.core import answers
-from gateway.core.access import check_scope
+from gateway.core.access import Plans, check_action, check_scope
 from gateway.core.answers import Result
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
@@ -69,6 +69,7 @@ class Gateway:
         upstream: Upstream,
         runs: RunStore,
         links: Links,
+        plans: Plans,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +79,7 @@ class Gateway:
         self._upstream = upstream
         self._runs = runs
         self._links = links
+        self._plans = plans
         self._limits = limits
         self._clock = clock
 
@@ -121,6 +123,7 @@ class Gateway:
             org=call.principal.org,
             user=call.user,
             wanted=call.connection,
+            allowed=call.principal.grant.allows_connection,
         )
         if held is not None:
             held = await self._credentials.fresh(integration, held)
@@ -140,6 +143,8 @@ class Gateway:
     def _check(self, call: Call) -> tuple[Integration, Skill]:
         integration, skill = self._catalogs.find(call.integration, call.action)
         check_scope(call.principal, integration.slug)
+        check_action(call.principal, skill)
+        self._plans.check_holds(call.principal.plan, skill)
         if found := problems(skill, call.params):
             raise bad_params(skill, found)
         return integration, skill
@@ -322,7 +327,7 @@ def _run(call: Call, skill: Skill, **known: Any) -> Run:
     return Run(
         id=known.pop("run_id"),
         org=call.principal.org,
-        key=call.principal.key.id,
+        key=call.principal.actor.id or "",
         user=call.user,
         integration=skill.integration,
         action=skill.name,

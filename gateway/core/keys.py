@@ -1,14 +1,17 @@
-"""API keys: how they are spelled, hashed and checked, and the grant that says what a key may do."""
+"""API keys: how they are spelled, hashed and checked, and whom they stand for."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
+from gateway.core.events import Actor
+from gateway.core.grants import Grant
+from gateway.plans import UNLIMITED, Plan
 from oauth.secret import Secret
 
 Mode = Literal["live", "test"]
@@ -23,30 +26,14 @@ SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """What a key may do, one value; it never changes after minting."""
-
-    #: Integration slugs, or `*` for all.
-    scopes: tuple[str, ...] = ("*",)
-
-    def allows_integration(self, slug: str) -> bool:
-        return "*" in self.scopes or slug in self.scopes
-
-    def to_json(self) -> dict[str, Any]:
-        return {"scopes": list(self.scopes)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Grant:
-        return cls(scopes=tuple(value.get("scopes", ("*",))))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Org:
     """The tenant that everything belongs to."""
 
     id: str
     name: str
     plan: str | None = None
+    #: Limits that the operator set for this org alone, instead of its plan's.
+    numbers: Mapping[str, int | None] = field(default_factory=dict)
     created_at: float = 0.0
     suspended_at: float | None = None
 
@@ -63,27 +50,28 @@ class ApiKey:
     prefix: str
     grant: Grant
     created_at: float
-    expires_at: float | None = None
+    #: Id of the key that made it, and dies with it the latest.
+    parent: str | None = None
     revoked_at: float | None = None
     last_used_at: float | None = None
     request_count: int = 0
 
+    def is_expired(self, now: float) -> bool:
+        return self.grant.expires_at is not None and self.grant.expires_at <= now
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever a key was resolved to: org, key, mode, grant."""
+    """Whoever a key or a session was resolved to: org, plan, grant, and who it is."""
 
     org: str
     org_name: str
-    key: ApiKey
-
-    @property
-    def grant(self) -> Grant:
-        return self.key.grant
-
-    @property
-    def mode(self) -> Mode:
-        return self.key.mode
+    actor: Actor
+    grant: Grant
+    mode: Mode = "live"
+    plan: Plan = UNLIMITED
+    #: None where a member asks, not a key.
+    key: ApiKey | None = None
 
 
 class KeyStore(Protocol):
@@ -91,9 +79,42 @@ class KeyStore(Protocol):
 
     async def find_by_hash(self, digest: bytes) -> tuple[ApiKey, Org] | None: ...
 
+    async def create(
+        self,
+        org: str,
+        name: str,
+        mode: Mode,
+        grant: Grant | None = None,
+        *,
+        by: Actor,
+        parent: str | None = None,
+        most: int | None = None,
+    ) -> tuple[ApiKey, Secret]:
+        """The new key, and its text, which nobody can read a second time.
+
+        Raises `TooMany` where the org has `most` keys that work, `Gone` where the parent no longer does.
+        """
+        ...
+
+    async def list(self, org: str, *, mode: Mode | None = None) -> Sequence[ApiKey]:
+        """The org's keys, revoked ones too, oldest first."""
+        ...
+
+    async def revoke(self, org: str, key_id: str, *, by: Actor) -> bool:
+        """The key and all that were made by it. False where there is no such key or it was revoked before."""
+        ...
+
     def note_use(self, org: str, key_id: str) -> None:
         """Counts a request of the key; written later, together with others."""
         ...
+
+
+class TooMany(Exception):
+    """The org has as many of these as its plan lets it have."""
+
+
+class Gone(Exception):
+    """What the new thing was to belong to no longer works."""
 
 
 def mint(mode: Mode) -> Secret:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from gateway.core.call import DEFAULT_USER
+from gateway.core.access import Plans
 from gateway.core.connections import Connections
 from gateway.core.entered import bad_field, check_fields, field_names
 from gateway.core.errors import Refusal
+from gateway.core.events import Actor
 from gateway.core.flows import Flow
+from gateway.core.grants import DEFAULT_USER
 from gateway.core.ids import new_id
 from gateway.core.keys import Org
 from gateway.core.providers import NOT_YET, Providers, Tenancy
@@ -32,7 +34,7 @@ class OrgStore(Protocol):
 
     async def redirect_urls(self, org: str) -> Sequence[str]: ...
 
-    async def set_redirect_urls(self, org: str, urls: Sequence[str]) -> bool: ...
+    async def set_redirect_urls(self, org: str, urls: Sequence[str], *, by: Actor) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Wish:
     """What somebody wants connected."""
 
     org: str
+    by: Actor
     integration: str
     #: None is the user of the connection that is renewed, or the default one.
     user: str | None = None
@@ -64,6 +67,7 @@ class Wishes:
         providers: Providers,
         orgs: OrgStore,
         connections: Connections,
+        plans: Plans,
         tenancy: Tenancy,
         verify: VerifyConnect,
         clock: Callable[[], float],
@@ -71,6 +75,7 @@ class Wishes:
         self._providers = providers
         self._orgs = orgs
         self._connections = connections
+        self._plans = plans
         self._tenancy = tenancy
         self._verify = verify
         self._clock = clock
@@ -111,6 +116,8 @@ class Wishes:
     async def flow(self, integration: Integration, method: AuthMethod, wish: Wish, **more: Any) -> Flow:
         """The flow of a wish, for a new connection or for one that is renewed."""
         renewed = await self._renewed(integration, wish)
+        if renewed is None:
+            await self._check_room(wish.org)
         now = self._clock()
         return Flow(
             connection=wish.connection or new_id("conn"),
@@ -119,11 +126,18 @@ class Wishes:
             user=renewed.user if renewed else wish.user or DEFAULT_USER,
             method=method.name,
             label=wish.label,
+            by=wish.by,
             renews=renewed is not None,
             created_at=now,
             expires_at=now + FLOW_LIFETIME,
             **more,
         )
+
+    async def _check_room(self, org: str) -> None:
+        """Nobody shall consent to what could not be stored then."""
+        most = (await self._plans.find(org)).connections
+        if most is not None and len(await self._connections.list(org)) >= most:
+            raise self._plans.reached(most, "connections")
 
     async def _renewed(self, integration: Integration, wish: Wish) -> Connection | None:
         """The connection that is renewed; it must be the integration's, and the user's if one is named."""

@@ -8,11 +8,12 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from gateway.core.call import DEFAULT_USER, Call
+from gateway.core.access import user_of
+from gateway.core.call import Call
 from gateway.core.gateway import RawResult
+from gateway.core.keys import Principal
 from gateway.core.request import UpstreamFailed
 from gateway.web.answers import json_bytes
-from gateway.web.auth import principal
 from gateway.web.bodies import json_object, query, text_field, yes_or_no
 from gateway.web.context import REQUEST_ID, services
 
@@ -25,8 +26,7 @@ _RAW_HEADERS = ("content-type", "content-language", "etag", "last-modified")
 _STALL = 30.0
 
 
-async def execute(request: web.Request) -> web.StreamResponse:
-    who = await principal(request)
+async def execute(request: web.Request, who: Principal) -> web.StreamResponse:
     asked = query(request, ("raw",)) if request.rel_url.raw_query_string else {}
     body = await json_object(request, _BODY)
     call = Call(
@@ -34,7 +34,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
         integration=request.match_info["integration"],
         action=request.match_info["action"],
         params=body.get("params", {}),
-        user=text_field(body["user"], "user") if "user" in body else DEFAULT_USER,
+        user=user_of(who, text_field(body["user"], "user") if "user" in body else None),
         connection=text_field(body["connection"], "connection") if "connection" in body else None,
     )
     gateway = services(request).gateway

@@ -7,20 +7,19 @@ import binascii
 
 from aiohttp import web
 
-from gateway.core.call import DEFAULT_USER
+from gateway.core.access import user_of
+from gateway.core.keys import Principal
 from gateway.web.answers import tagged
-from gateway.web.auth import principal
 from gateway.web.bodies import bad_field, query, text_field, whole_number
 from gateway.web.context import services
 
 MOST_LISTED = 200
 
 
-async def integrations(request: web.Request) -> web.Response:
-    who = await principal(request)
+async def integrations(request: web.Request, who: Principal) -> web.Response:
     asked = query(request, ("user", "limit", "cursor"))
     limit = whole_number(asked, "limit", default=None, low=1, high=MOST_LISTED)
-    listed = await services(request).discovery.integrations(who, _user(asked))
+    listed = await services(request).discovery.integrations(who, _user(who, asked))
     if "cursor" in asked:
         after = _after(asked["cursor"])
         listed = [item for item in listed if item["slug"] > after]
@@ -30,36 +29,32 @@ async def integrations(request: web.Request) -> web.Response:
     return tagged(request, answer)
 
 
-async def integration(request: web.Request) -> web.Response:
-    who = await principal(request)
+async def integration(request: web.Request, who: Principal) -> web.Response:
     asked = query(request, ("user",))
     slug = request.match_info["integration"]
-    return tagged(request, await services(request).discovery.integration(who, slug, _user(asked)))
+    return tagged(request, await services(request).discovery.integration(who, slug, _user(who, asked)))
 
 
-async def action(request: web.Request) -> web.Response:
-    who = await principal(request)
+async def action(request: web.Request, who: Principal) -> web.Response:
     query(request, ())
     slug, name = request.match_info["integration"], request.match_info["action"]
     return tagged(request, services(request).discovery.action(who, slug, name))
 
 
-async def search(request: web.Request) -> web.Response:
-    who = await principal(request)
+async def search(request: web.Request, who: Principal) -> web.Response:
     asked = query(request, ("q", "user", "limit"))
     text = text_field(asked.get("q", "").strip(), "q", most=400)
     limit = whole_number(asked, "limit", default=20, low=1, high=MOST_LISTED) or 20
-    return tagged(request, {"skills": await services(request).discovery.search(who, text, _user(asked), limit)})
+    return tagged(request, {"skills": await services(request).discovery.search(who, text, _user(who, asked), limit)})
 
 
-async def download(request: web.Request) -> web.Response:
-    who = await principal(request)
+async def download(request: web.Request, who: Principal) -> web.Response:
     query(request, ())
     return tagged(request, services(request).discovery.download(who, request.match_info["integration"]))
 
 
-def _user(asked: dict[str, str]) -> str:
-    return text_field(asked["user"], "user") if "user" in asked else DEFAULT_USER
+def _user(who: Principal, asked: dict[str, str]) -> str:
+    return user_of(who, text_field(asked["user"], "user") if "user" in asked else None)
 
 
 def _after(cursor: str) -> str:

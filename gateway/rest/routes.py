@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, keys
+from gateway.rest import calls, connections, discovery, events, keys
+from gateway.web.routing import Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
 #: Not a reserved slug: what a fixed route does not take is 405 there, and no unknown integration.
 _INTEGRATION = "{integration:(?!(?:" + "|".join(sorted(RESERVED_SLUGS)) + ")/)[^{}/]+}"
 
+ROUTES: Sequence[Route] = (
+    Route("GET", "/v1/skills", discovery.integrations, "read_only"),
+    Route("GET", "/v1/skills/search", discovery.search, "read_only"),
+    Route("GET", "/v1/skills/{integration}", discovery.integration, "read_only"),
+    Route("GET", "/v1/skills/{integration}/{action}", discovery.action, "read_only"),
+    Route("GET", "/v1/verify", keys.verify, "read_only"),
+    Route("GET", "/v1/events", events.list_events, "read_only"),
+    Route("POST", "/v1/connect", connections.connect, "read_write", live_only=True),
+    Route("GET", "/v1/connect/{id}", connections.poll, "read_only"),
+    Route("POST", "/v1/connect/{id}/confirm", connections.confirm, "read_write", live_only=True),
+    Route("GET", "/v1/connections", connections.list_connections, "read_only"),
+    Route("GET", "/v1/connections/{id}", connections.show, "read_only"),
+    Route("DELETE", "/v1/connections/{id}", connections.disconnect, "full_access", live_only=True),
+    Route("GET", "/v1/org/redirect-urls", connections.return_urls, "read_only"),
+    Route("PUT", "/v1/org/redirect-urls", connections.set_return_urls, "full_access", live_only=True),
+    Route("GET", "/api-keys", keys.list_keys, "full_access"),
+    Route("POST", "/api-keys", keys.create, "full_access"),
+    Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access"),
+    Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
+    # What an action does to the world decides which level it takes.
+    Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),
+)
+
 
 def routes() -> list[web.RouteDef]:
-    return [
-        web.get("/v1/skills", discovery.integrations),
-        web.get("/v1/skills/search", discovery.search),
-        web.get("/v1/skills/{integration}", discovery.integration),
-        web.get("/v1/skills/{integration}/{action}", discovery.action),
-        web.get("/v1/verify", keys.verify),
-        web.post("/v1/connect", connections.connect),
-        web.get("/v1/connect/{id}", connections.poll),
-        web.post("/v1/connect/{id}/confirm", connections.confirm),
-        web.get("/v1/connections", connections.list_connections),
-        web.get("/v1/connections/{id}", connections.show),
-        web.delete("/v1/connections/{id}", connections.disconnect),
-        web.get("/v1/org/redirect-urls", connections.return_urls),
-        web.put("/v1/org/redirect-urls", connections.set_return_urls),
-        web.get(f"/v1/{_INTEGRATION}/download", discovery.download),
-        web.post(f"/v1/{_INTEGRATION}/{{action}}", calls.execute),
-    ]
+    return mounted(ROUTES)

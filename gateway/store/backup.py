@@ -28,6 +28,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "org_clients": ("org", "integration"),
     "leases": ("name",),
     "runs": ("id",),
+    "events": ("id",),
 }
 _BATCH = 500
 #: In a backup `--with-key`, the row of `installation` that holds the master key.

@@ -8,7 +8,11 @@ from typing import Any
 
 import orjson
 
-from gateway.store.database import Database, Row, Value
+from gateway.core.events import OPERATOR, Actor, Event
+from gateway.core.keys import TooMany
+from gateway.store.database import Database, Row, Statements, Value
+from gateway.store.events import append
+from gateway.store.orgs import lock_org
 from gateway.store.times import to_ms, to_seconds
 from oauth.connections import Connection, ConnectionState, Credential, Held
 from oauth.secret import Secret
@@ -31,6 +35,8 @@ _LIST = """
         AND (CAST(:integration AS TEXT) IS NULL OR integration = :integration)
     ORDER BY created_at, id
 """
+_FIND = "SELECT * FROM connections WHERE org = :org AND id = :id"
+_COUNT = "SELECT COUNT(*) AS n FROM connections WHERE org = :org AND state NOT IN ('pending', 'revoked')"
 _RENEW = """
     UPDATE connections SET version = version + 1, state = 'active', reason = NULL, retry_at = NULL,
         integration = :integration, "user" = :user, method = :method, label = COALESCE(:label, label),
@@ -65,28 +71,37 @@ class SqlConnections:
         self._vault = vault
         self._clock = clock
 
-    async def add(self, connection: Connection, credential: Credential) -> None:
-        """Raises `AlreadyThere` where the id is taken."""
-        await self._database.execute(
-            _INSERT,
-            id=connection.id,
-            org=connection.org,
-            integration=connection.integration,
-            user=connection.user,
-            method=connection.method,
-            state=connection.state.value,
-            version=connection.version,
-            label=connection.label,
-            account=connection.account,
-            account_id=connection.account_id,
-            fields=_json(dict(connection.fields)),
-            scopes=_scopes(connection.scopes),
-            reason=connection.reason,
-            retry_at=to_ms(connection.retry_at),
-            credential=self._seal(connection, credential),
-            created_at=to_ms(connection.created_at or self._clock()),
-            updated_at=to_ms(connection.updated_at or self._clock()),
-        )
+    async def add(
+        self, connection: Connection, credential: Credential, *, by: Actor = OPERATOR, most: int | None = None
+    ) -> None:
+        """Raises `AlreadyThere` where the id is taken, `TooMany` where the org has `most` connections."""
+        row: dict[str, Value] = {
+            "id": connection.id,
+            "org": connection.org,
+            "integration": connection.integration,
+            "user": connection.user,
+            "method": connection.method,
+            "state": connection.state.value,
+            "version": connection.version,
+            "label": connection.label,
+            "account": connection.account,
+            "account_id": connection.account_id,
+            "fields": _json(dict(connection.fields)),
+            "scopes": _scopes(connection.scopes),
+            "reason": connection.reason,
+            "retry_at": to_ms(connection.retry_at),
+            "credential": self._seal(connection, credential),
+            "created_at": to_ms(connection.created_at or self._clock()),
+            "updated_at": to_ms(connection.updated_at or self._clock()),
+        }
+        async with self._database.transaction() as transaction:
+            if most is not None:
+                await lock_org(transaction, connection.org)
+                there = await transaction.fetch_one(_COUNT, org=connection.org)
+                if there is not None and there["n"] >= most:
+                    raise TooMany
+            await transaction.execute(_INSERT, **row)
+            await self._tell(transaction, "connection.active", connection, by)
 
     async def find(self, org: str, connection_id: str) -> Held | None:
         """Raises `CredentialBroken`."""
@@ -103,27 +118,30 @@ class SqlConnections:
         rows = await self._database.fetch(_LIST, org=org, user=user, integration=integration)
         return [_connection(row) for row in rows]
 
-    async def renew(self, connection: Connection, credential: Credential) -> bool:
+    async def renew(self, connection: Connection, credential: Credential, *, by: Actor = OPERATOR) -> bool:
         """Stores a new credential with method, scopes, account and fields under the same id; active again.
 
         A label of None keeps the stored one. False where the connection is gone.
         """
-        changed = await self._database.execute(
-            _RENEW,
-            id=connection.id,
-            org=connection.org,
-            integration=connection.integration,
-            user=connection.user,
-            method=connection.method,
-            label=connection.label,
-            account=connection.account,
-            account_id=connection.account_id,
-            fields=_json(dict(connection.fields)),
-            scopes=_scopes(connection.scopes),
-            credential=self._seal(connection, credential),
-            now=to_ms(self._clock()),
-        )
-        return changed == 1
+        row: dict[str, Value] = {
+            "id": connection.id,
+            "org": connection.org,
+            "integration": connection.integration,
+            "user": connection.user,
+            "method": connection.method,
+            "label": connection.label,
+            "account": connection.account,
+            "account_id": connection.account_id,
+            "fields": _json(dict(connection.fields)),
+            "scopes": _scopes(connection.scopes),
+            "credential": self._seal(connection, credential),
+            "now": to_ms(self._clock()),
+        }
+        async with self._database.transaction() as transaction:
+            if not await transaction.execute(_RENEW, **row):
+                return False
+            await self._tell(transaction, "connection.active", connection, by, renewed=True)
+        return True
 
     async def replace_credential(
         self, org: str, connection_id: str, *, version: int, credential: Credential, scopes: tuple[str, ...] | None
@@ -132,15 +150,20 @@ class SqlConnections:
         row = await self._row(org, connection_id)
         if row is None or row["version"] != version:
             return False
-        changed = await self._database.execute(
-            _REPLACE,
-            org=org,
-            id=connection_id,
-            version=version,
-            credential=self._seal(_connection(row), credential),
-            scopes=_scopes(scopes),
-            now=to_ms(self._clock()),
-        )
+        before = _connection(row)
+        sealed = self._seal(before, credential)
+        async with self._database.transaction() as transaction:
+            changed = await transaction.execute(
+                _REPLACE,
+                org=org,
+                id=connection_id,
+                version=version,
+                credential=sealed,
+                scopes=_scopes(scopes),
+                now=to_ms(self._clock()),
+            )
+            if changed and before.state is not ConnectionState.ACTIVE:
+                await self._tell(transaction, "connection.active", before, None)
         return changed == 1
 
     async def set_state(
@@ -153,16 +176,20 @@ class SqlConnections:
         reason: str | None = None,
         retry_at: float | None = None,
     ) -> bool:
-        changed = await self._database.execute(
-            _SET_STATE,
-            org=org,
-            id=connection_id,
-            version=version,
-            state=state.value,
-            reason=reason,
-            retry_at=to_ms(retry_at),
-            now=to_ms(self._clock()),
-        )
+        async with self._database.transaction() as transaction:
+            before = await transaction.fetch_one(_FIND, org=org, id=connection_id)
+            changed = await transaction.execute(
+                _SET_STATE,
+                org=org,
+                id=connection_id,
+                version=version,
+                state=state.value,
+                reason=reason,
+                retry_at=to_ms(retry_at),
+                now=to_ms(self._clock()),
+            )
+            if changed and before is not None and before["state"] != state.value:
+                await self._tell(transaction, f"connection.{state.value}", _connection(before), None, reason=reason)
         return changed == 1
 
     async def set_label(self, org: str, connection_id: str, label: str | None) -> bool:
@@ -170,14 +197,34 @@ class SqlConnections:
         changed = await self._database.execute(sql, org=org, id=connection_id, label=label, now=to_ms(self._clock()))
         return changed == 1
 
-    async def delete(self, org: str, connection_id: str) -> bool:
+    async def delete(self, org: str, connection_id: str, *, by: Actor = OPERATOR) -> bool:
         """The row is gone, and SQLite overwrites where it was."""
         sql = "DELETE FROM connections WHERE org = :org AND id = :id"
-        return await self._database.execute(sql, org=org, id=connection_id) == 1
+        async with self._database.transaction() as transaction:
+            before = await transaction.fetch_one(_FIND, org=org, id=connection_id)
+            if before is None or not await transaction.execute(sql, org=org, id=connection_id):
+                return False
+            await self._tell(transaction, "connection.removed", _connection(before), by)
+        return True
 
     async def _row(self, org: str, connection_id: str) -> Row | None:
-        sql = "SELECT * FROM connections WHERE org = :org AND id = :id"
-        return await self._database.fetch_one(sql, org=org, id=connection_id)
+        return await self._database.fetch_one(_FIND, org=org, id=connection_id)
+
+    async def _tell(
+        self, transaction: Statements, type: str, connection: Connection, by: Actor | None, **more: Any
+    ) -> None:
+        told = Event.now(
+            connection.org,
+            type,
+            self._clock(),
+            actor=by,
+            connection=connection.id,
+            integration=connection.integration,
+            user=connection.user,
+            auth=connection.method,
+            **more,
+        )
+        await append(transaction, told)
 
     def _seal(self, connection: Connection, credential: Credential) -> bytes:
         plain = orjson.dumps({"for": _purpose(connection), **_plain(credential)})

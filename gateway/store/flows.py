@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import orjson
 
+from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowSecrets, FlowStatus
 from gateway.store.database import AlreadyThere, Database, Row
 from gateway.store.times import to_ms, to_seconds
@@ -15,13 +16,13 @@ from oauth.vault import Vault
 
 _ADD = """
     INSERT INTO flows (connection, org, integration, "user", method, scopes, label, redirect_url, fields, renews,
-        status, detail, error, message, account, created_at, expires_at)
+        actor, status, detail, error, message, account, created_at, expires_at)
     VALUES (:connection, :org, :integration, :user, :method, :scopes, :label, :redirect_url, :fields, :renews,
-        :status, :detail, :error, :message, :account, :created_at, :expires_at)
+        :actor, :status, :detail, :error, :message, :account, :created_at, :expires_at)
     ON CONFLICT (connection) DO UPDATE SET integration = excluded.integration, "user" = excluded."user",
         method = excluded.method, scopes = excluded.scopes, label = excluded.label,
         redirect_url = excluded.redirect_url, fields = excluded.fields, renews = excluded.renews,
-        status = excluded.status, detail = excluded.detail, error = excluded.error, message = excluded.message,
+        actor = excluded.actor, status = excluded.status, detail = excluded.detail, error = excluded.error, message = excluded.message,
         account = excluded.account, created_at = excluded.created_at, expires_at = excluded.expires_at,
         state = NULL, handle = NULL, secrets = NULL
     WHERE flows.org = excluded.org
@@ -73,6 +74,7 @@ class SqlFlows:
             redirect_url=flow.redirect_url,
             fields=_json(dict(flow.fields)),
             renews=int(flow.renews),
+            actor=_json(flow.by.shown()),
             status=flow.status,
             detail=flow.detail,
             error=flow.error,
@@ -178,6 +180,8 @@ def _flow(row: Row) -> Flow:
         integration=row["integration"],
         user=row["user"],
         method=row["method"],
+        # Of the minutes before the column was there nobody knows.
+        by=Actor.of(orjson.loads(row["actor"])) if row["actor"] else Actor(kind="user", name=row["user"]),
         scopes=tuple(orjson.loads(row["scopes"])),
         label=row["label"],
         redirect_url=row["redirect_url"],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from gateway.core.events import OPERATOR, Actor, Event
 from gateway.core.ids import new_id
 from gateway.core.keys import Org
-from gateway.store.database import Database, Row
+from gateway.store.database import Database, Row, Statements
+from gateway.store.events import append
 from gateway.store.times import to_ms, to_seconds
 
 _INSERT = """
@@ -23,9 +26,11 @@ class SqlOrgs:
         self._database = database
         self._clock = clock
 
-    async def create(self, name: str, *, plan: str | None = None) -> Org:
+    async def create(self, name: str, *, plan: str | None = None, by: Actor = OPERATOR) -> Org:
         org = Org(id=new_id("org"), name=name, plan=plan, created_at=self._clock())
-        await self._database.execute(_INSERT, id=org.id, name=name, plan=plan, created_at=to_ms(org.created_at))
+        async with self._database.transaction() as transaction:
+            await transaction.execute(_INSERT, id=org.id, name=name, plan=plan, created_at=to_ms(org.created_at))
+            await self._tell(transaction, org.id, "org.created", by, name=name, plan=plan)
         return org
 
     async def find(self, org: str) -> Org | None:
@@ -36,22 +41,46 @@ class SqlOrgs:
         """Every org of the installation, oldest first: for the operator."""
         return [org_of(row) for row in await self._database.fetch("SELECT * FROM orgs ORDER BY created_at, id")]
 
-    async def set_plan(self, org: str, plan: str | None) -> bool:
-        sql = "UPDATE orgs SET plan = :plan WHERE id = :org"
-        return await self._database.execute(sql, org=org, plan=plan) == 1
+    async def set_plan(
+        self, org: str, plan: str | None, numbers: Mapping[str, int | None] | None = None, *, by: Actor = OPERATOR
+    ) -> bool:
+        """The plan, and the numbers that stand for this org instead of the plan's."""
+        sql = "UPDATE orgs SET plan = :plan, numbers = :numbers WHERE id = :org"
+        own = dict(numbers or {})
+        async with self._database.transaction() as transaction:
+            if not await transaction.execute(sql, org=org, plan=plan, numbers=json.dumps(own)):
+                return False
+            await self._tell(transaction, org, "plan.changed", by, plan=plan, numbers=own)
+        return True
 
-    async def suspend(self, org: str, *, suspended: bool = True) -> bool:
+    async def suspend(self, org: str, *, suspended: bool = True, by: Actor = OPERATOR) -> bool:
         sql = "UPDATE orgs SET suspended_at = :at WHERE id = :org"
-        return await self._database.execute(sql, org=org, at=to_ms(self._clock()) if suspended else None) == 1
+        async with self._database.transaction() as transaction:
+            if not await transaction.execute(sql, org=org, at=to_ms(self._clock()) if suspended else None):
+                return False
+            await self._tell(transaction, org, "org.suspended" if suspended else "org.resumed", by)
+        return True
 
     async def redirect_urls(self, org: str) -> tuple[str, ...]:
         """Where the browser may be sent after a connect flow."""
         row = await self._database.fetch_one("SELECT redirect_urls FROM orgs WHERE id = :org", org=org)
         return () if row is None else tuple(json.loads(row["redirect_urls"]))
 
-    async def set_redirect_urls(self, org: str, urls: Sequence[str]) -> bool:
+    async def set_redirect_urls(self, org: str, urls: Sequence[str], *, by: Actor = OPERATOR) -> bool:
         sql = "UPDATE orgs SET redirect_urls = :urls WHERE id = :org"
-        return await self._database.execute(sql, org=org, urls=json.dumps([*urls])) == 1
+        async with self._database.transaction() as transaction:
+            if not await transaction.execute(sql, org=org, urls=json.dumps([*urls])):
+                return False
+            await self._tell(transaction, org, "org.redirect_urls_changed", by, redirect_urls=[*urls])
+        return True
+
+    async def _tell(self, transaction: Statements, org: str, type: str, by: Actor, **data: Any) -> None:
+        await append(transaction, Event.now(org, type, self._clock(), actor=by, **data))
+
+
+async def lock_org(transaction: Statements, org: str) -> None:
+    """Until the transaction ends nobody else counts what this org has: two at once would both find room."""
+    await transaction.execute("UPDATE orgs SET name = name WHERE id = :org", org=org)
 
 
 def org_of(row: Row) -> Org:
@@ -60,6 +89,7 @@ def org_of(row: Row) -> Org:
         id=row["id"],
         name=row["name"],
         plan=row["plan"],
+        numbers=json.loads(row["numbers"] or "{}"),
         created_at=to_seconds(row["created_at"]),
         suspended_at=to_seconds(row["suspended_at"]),
     )

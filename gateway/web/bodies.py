@@ -97,6 +97,13 @@ def text_field(value: Any, name: str, *, most: int = 128) -> str:
     return value
 
 
+def strings(values: list[Any], name: str, most: int, *, least: int = 0) -> tuple[str, ...]:
+    """An array of strings, each once."""
+    if not least <= len(values) <= most or not all(isinstance(value, str) for value in values):
+        raise bad_field(name, "items", f"The field {name!r} must be {least or 'at most'} {'to ' if least else ''}{most} strings.")
+    return tuple(dict.fromkeys(values))
+
+
 def bad_field(path: str, keyword: str, message: str) -> Refusal:
     return Refusal("bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]})
 

@@ -56,7 +56,7 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         request_id,
         round((perf_counter() - began) * 1000, 1),
         who.org if who is not None else None,
-        who.key.id if who is not None else None,
+        who.actor.id if who is not None else None,
         peer_of(request, ours.settings.trusted_proxies),
     )
     return response

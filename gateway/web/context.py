@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway.core.access import Access
+from gateway.core.api_keys import ApiKeys
 from gateway.core.catalogs import Catalogs
 from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
 from gateway.core.discovery import Discovery
+from gateway.core.events import EventStore
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.keys import Principal
@@ -26,12 +29,15 @@ class Services:
     public_url: str
     catalogs: Catalogs
     access: Access
+    api_keys: ApiKeys
+    events: EventStore
     gateway: Gateway
     discovery: Discovery
     connecting: Connecting
     consent: Consent
     health: Health
     request_log: RequestLog
+    clock: Callable[[], float]
 
 
 SERVICES = web.AppKey("services", Services)

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowSecrets
 from gateway.core.runs import Run
 from gateway.store.database import Database
@@ -122,6 +123,7 @@ def a_flow(org: str, **changes: Any) -> Flow:
         integration="github",
         user="alice",
         method="oauth",
+        by=Actor(kind="api_key", id="key_1", name="ci"),
         scopes=("repo",),
         label="work",
         redirect_url="https://app.example/back",

@@ -25,7 +25,7 @@ from gateway.store.flows import SqlFlows
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
-from gateway.store.migrate import migrate
+from gateway.store.migrate import load, migrate
 from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.runs import RunWriter
@@ -232,7 +232,7 @@ async def test_a_backup_of_an_older_schema_is_brought_up_to_date(
     file = tmp_path / "old.db"
     await backup(filled.database, file)
     newer = Path(shutil.copytree(module.MIGRATIONS, tmp_path / "migrations"))
-    (newer / "0002_more.sql").write_text("ALTER TABLE orgs ADD COLUMN motto TEXT;\n")
+    (newer / f"{len(load()) + 1:04}_more.sql").write_text("ALTER TABLE orgs ADD COLUMN motto TEXT;\n")
     monkeypatch.setattr(module.migrate, "__kwdefaults__", {"folder": newer})
     target = await fresh("target")
     await restore(file, target, fingerprint=filled.master.fingerprint)

@@ -19,6 +19,10 @@ from gateway.store.database import Database, NotUsable, StorageUnavailable
 from gateway.store.migrate import MIGRATIONS, load, migrate, pending
 from tests.store.samples import opened, until
 
+#: How many are shipped; the tests add one.
+SHIPPED = len(load())
+NEXT = SHIPPED + 1
+ADDED = f"{NEXT:04}_notes.sql"
 SECOND = """
 -- a comment; with a semicolon;
 CREATE TABLE notes (id TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);
@@ -57,48 +61,48 @@ async def test_an_empty_database_gets_every_table_and_a_second_run_does_nothing(
 
 
 async def test_five_at_once_migrate_once(empty_url: str, empty: Database, tmp_path: Path, folder: Path) -> None:
-    (folder / "0002_notes.sql").write_text(SECOND)
+    (folder / ADDED).write_text(SECOND)
     async with AsyncExitStack() as stack:
         others = [await stack.enter_async_context(opened(empty_url, tmp_path / "data")) for _ in range(4)]
         done = await asyncio.gather(*(migrate(each, tmp_path, folder=folder) for each in (empty, *others)))
-        assert sorted(step.number for steps in done for step in steps) == [1, 2]
+        assert sorted(step.number for steps in done for step in steps) == [*range(1, NEXT + 1)]
         assert len(await empty.fetch("SELECT * FROM notes")) == 1
 
 
 async def test_the_next_migration_keeps_a_copy_from_before(empty: Database, tmp_path: Path, folder: Path) -> None:
     await migrate(empty, tmp_path, folder=folder)
     await empty.execute("INSERT INTO installation (name, value) VALUES ('a', 'b')")
-    (folder / "0002_notes.sql").write_text(SECOND)
-    assert [each.number for each in await pending(empty, folder=folder)] == [2]
+    (folder / ADDED).write_text(SECOND)
+    assert [each.number for each in await pending(empty, folder=folder)] == [NEXT]
     assert [each.name for each in await migrate(empty, tmp_path, folder=folder)] == ["notes"]
     copies = [*tmp_path.glob("*before-*")]
     if empty.dialect == "postgresql":
         assert copies == []
         return
-    assert copies == [tmp_path / "before-2.db"]
+    assert copies == [tmp_path / f"before-{NEXT}.db"]
     assert stat.S_IMODE(copies[0].stat().st_mode) == 0o600
     with closing(sqlite3.connect(copies[0])) as copy:
         assert copy.execute("SELECT value FROM installation").fetchall() == [("b",)]
-        assert copy.execute("SELECT MAX(number) FROM migrations").fetchone() == (1,)
+        assert copy.execute("SELECT MAX(number) FROM migrations").fetchone() == (SHIPPED,)
         assert copy.execute("SELECT * FROM sqlite_master WHERE name = 'notes'").fetchall() == []
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path: Path, folder: Path) -> None:
     await migrate(empty, tmp_path, folder=folder)
     before = await tables(empty)
-    (folder / "0002_notes.sql").write_text(SECOND + "INSERT INTO no_such_table VALUES (1);\n")
+    (folder / ADDED).write_text(SECOND + "INSERT INTO no_such_table VALUES (1);\n")
     with pytest.raises(StorageUnavailable):
         await migrate(empty, tmp_path, folder=folder)
     assert await tables(empty) == before
-    (folder / "0002_notes.sql").write_text(SECOND)
-    assert [each.number for each in await migrate(empty, tmp_path, folder=folder)] == [2]
+    (folder / ADDED).write_text(SECOND)
+    assert [each.number for each in await migrate(empty, tmp_path, folder=folder)] == [NEXT]
 
 
 async def test_a_newer_schema_is_refused(empty: Database, tmp_path: Path, folder: Path) -> None:
-    (folder / "0002_notes.sql").write_text(SECOND)
+    (folder / ADDED).write_text(SECOND)
     await migrate(empty, tmp_path, folder=folder)
     for look in (migrate(empty, tmp_path), pending(empty)):
-        with pytest.raises(NotUsable, match="has schema 2, this Skillway knows 1"):
+        with pytest.raises(NotUsable, match=f"has schema {NEXT}, this Skillway knows {SHIPPED}"):
             await look
 
 
@@ -120,7 +124,7 @@ async def test_a_migration_killed_half_way_runs_again_from_its_start(tmp_path: P
         INSERT INTO half WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1000000000)
             SELECT n FROM c;
     """
-    (folder / "0002_half.sql").write_text(endless)
+    (folder / f"{NEXT:04}_half.sql").write_text(endless)
     script = f"""
 import asyncio
 from pathlib import Path
@@ -144,15 +148,15 @@ asyncio.run(main())
     finally:
         process.kill()
         await process.wait()
-    assert (data / "before-2.db").exists()
+    assert (data / f"before-{NEXT}.db").exists()
 
     async with opened(None, data) as database:
         assert "half" not in await tables(database)
-        (folder / "0002_half.sql").write_text("CREATE TABLE half (n BIGINT);")
-        assert [each.number for each in await migrate(database, data, folder=folder)] == [2]
+        (folder / f"{NEXT:04}_half.sql").write_text("CREATE TABLE half (n BIGINT);")
+        assert [each.number for each in await migrate(database, data, folder=folder)] == [NEXT]
         assert await database.fetch("SELECT * FROM half") == []
 
 
 def test_the_shipped_migrations_are_as_they_were_released() -> None:
     """Add a line for a new migration; never change one that a release has carried."""
-    assert {each.number: each.name for each in load()} == {1: "initial"}
+    assert {each.number: each.name for each in load()} == {1: "initial", 2: "tenancy"}

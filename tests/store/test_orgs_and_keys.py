@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.keys import Grant, Org, digest, is_well_formed
+from gateway.core.grants import Grant
+from gateway.core.keys import Org, digest, is_well_formed
 from gateway.store.database import Database
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
@@ -46,12 +47,12 @@ async def test_redirect_urls_belong_to_an_org(database: Database, org: Org, othe
 
 async def test_a_key_is_found_by_its_hash_with_its_org(database: Database, org: Org, clock: Clock) -> None:
     keys = SqlKeys(database, clock=clock)
-    key, text = await keys.create(org.id, "ci", "test", Grant(scopes=("github",)), clock.now + 60)
+    key, text = await keys.create(org.id, "ci", "test", Grant(scopes=("github",), expires_at=clock.now + 60))
     assert is_well_formed(text.reveal())
     assert text.reveal().startswith(key.prefix) and key.prefix.startswith("sk_test_gw_")
     assert await keys.find_by_hash(digest(text.reveal())) == (key, await SqlOrgs(database).find(org.id))
     assert await keys.find_by_hash(digest("sk_test_gw_other")) is None
-    assert key.expires_at == clock.now + 60
+    assert key.grant.expires_at == clock.now + 60
     assert key.grant.allows_integration("github") and not key.grant.allows_integration("slack")
 
 

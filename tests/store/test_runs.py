@@ -48,11 +48,11 @@ class Watched:
                 await self.gate.wait()
             if self.refuses:
                 raise StorageUnavailable
-            done = await commit
+            # Before it is done: what it wrote can be seen a moment before it comes back.
+            self.commits += 1
+            return await commit
         finally:
             commit.close()
-        self.commits += 1
-        return done
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         return await self._database.fetch(sql, **params)

@@ -1,0 +1,47 @@
+"""Patterns of actions, `integration.action` with `*`: how grants, plans and limits name more than one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+#: `github` alone means all of it, `*` stands for any letters.
+PATTERN = re.compile(r"(?:[a-z0-9_*]+\.)?[a-z0-9_*]+")
+LONGEST = 160
+
+
+def is_pattern(text: object) -> bool:
+    """Whether it can stand where patterns do."""
+    return isinstance(text, str) and len(text) <= LONGEST and PATTERN.fullmatch(text) is not None
+
+
+def fits(action_id: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns covers `integration.action`."""
+    return any(_covers(_whole(pattern), action_id) for pattern in patterns)
+
+
+def within(pattern: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns surely covers all that `pattern` does."""
+    # Its `*` is then a letter that only a `*` of the other one takes in.
+    return fits(_whole(pattern), patterns)
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """In linear time, however many `*` there are."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == first
+    *middle, last = rest
+    at, end = len(first), len(name) - len(last)
+    if at > end or not (name.startswith(first) and name.endswith(last)):
+        return False
+    for piece in middle:
+        at = name.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
+
+
+def _whole(pattern: str) -> str:
+    return pattern if "." in pattern or pattern == "*" else f"{pattern}.*"
