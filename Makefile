@@ -26,6 +26,7 @@ lint: dev ## Check style, types and the direction of imports
 
 bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
 	$(BIN)/python -m benchmarks.bench_call
+	$(BIN)/python -m benchmarks.bench_limits
 
 COMPILE := $(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links

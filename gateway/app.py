@@ -25,12 +25,15 @@ from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
-from gateway.core.gateway import Gateway, Limits
+from gateway.core.gateway import Gateway, Sizes
 from gateway.core.health import Health
 from gateway.core.ids import new_id
+from gateway.core.limits import Limits
 from gateway.core.links import Links
 from gateway.core.overrides import chosen
 from gateway.core.providers import Providers
+from gateway.core.replicas import EVERY, Replicas
+from gateway.core.usage import Usage
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest import routes as rest_routes
@@ -41,8 +44,10 @@ from gateway.store.events import SqlEvents
 from gateway.store.flows import SqlFlows
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
+from gateway.store.ledger import SqlLedger
 from gateway.store.orgs import SqlOrgs
 from gateway.store.runs import RunWriter
+from gateway.store.valkey import ValkeyCounters
 from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
@@ -187,11 +192,21 @@ async def _services(
         upstream=upstream,
         clock=clock,
     )
-    source = CredentialSource(connections, leases, http, providers.for_connection, owner_id=new_id("proc"), clock=clock)
+    owner_id = new_id("proc")
+    source = CredentialSource(connections, leases, http, providers.for_connection, owner_id=owner_id, clock=clock)
     stack.push_async_callback(source.close)
+    replicas = Replicas(leases, owner_id)
+    stack.push_async_callback(replicas.leave)
+    events, ledger = SqlEvents(database), SqlLedger(database, clock=clock)
+    shared = None
+    if settings.valkey_url is not None:
+        shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
+        stack.push_async_callback(shared.close)
+    limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
     await stack.enter_async_context(
         Worker(
             [
+                ("count replicas", EVERY, replicas.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
@@ -208,7 +223,11 @@ async def _services(
         api_keys=ApiKeys(
             store=keys, access=access, plans=plans, catalogs=catalogs, connections=connections, clock=clock
         ),
-        events=SqlEvents(database),
+        events=events,
+        limits=limits,
+        usage=Usage(
+            ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock
+        ),
         gateway=Gateway(
             catalogs=catalogs,
             connections=connections,
@@ -217,7 +236,8 @@ async def _services(
             runs=runs,
             links=links,
             plans=plans,
-            limits=Limits(response=settings.response_limit, inline=settings.inline_limit),
+            limits=limits,
+            sizes=Sizes(response=settings.response_limit, inline=settings.inline_limit),
             clock=clock,
         ),
         discovery=Discovery(catalogs, connections, providers, public_url),

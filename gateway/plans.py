@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.patterns import fits, is_pattern
@@ -26,7 +26,7 @@ class PlanMistake(ValueError):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """At most `limit` uses a key in each stretch of `seconds`, aligned to the UTC clock."""
 
@@ -34,10 +34,6 @@ class Window:
     what: str
     limit: int
     seconds: int
-
-    @property
-    def is_route(self) -> bool:
-        return "/" in self.what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,10 @@ class Plan:
     overage: int | None = 0
     #: What they cost, in the operator's words.
     overage_rate: str | None = None
+    #: Windows of actions, whose pattern may cover several together.
     windows: tuple[Window, ...] = ()
+    #: Windows of routes, by `POST /v1/connect`.
+    routes: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     #: Patterns of the only actions that the plan holds, and of those that it does not.
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
@@ -87,12 +86,18 @@ def read_plan(document: Document, name: str) -> Plan:
             hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(_KEYS)}"
             raise PlanMistake((key,), f"unknown key {key!r}; {hint}")
     overage = _mapping(spec, "overage", ("credits", "rate"))
+    windows = _windows(spec)
+    routes: dict[str, tuple[Window, ...]] = {}
+    for window in windows:
+        if "/" in window.what:
+            routes[window.what] = (*routes.get(window.what, ()), window)
     return Plan(
         name=name,
         **{number: _number(spec.get(number), (number,)) for number in NUMBERS},
         overage=_number(overage.get("credits"), ("overage", "credits")) if overage else 0,
         overage_rate=_text(overage.get("rate"), ("overage", "rate")),
-        windows=_windows(spec),
+        windows=tuple(window for window in windows if "/" not in window.what),
+        routes=routes,
         allow=_patterns(spec, "allow"),
         deny=_patterns(spec, "deny") or (),
     )
@@ -119,7 +124,7 @@ def _windows(spec: Mapping[str, Any]) -> tuple[Window, ...]:
         for per, value in limits.items():
             limit = _number(value, (*at, per))
             if limit is not None:
-                found.append(Window(what=what, limit=limit, seconds=_WINDOWS[per]))
+                found.append(Window(what, limit, _WINDOWS[per]))
     return tuple(found)
 
 

@@ -90,6 +90,12 @@ def _database(text: str) -> str:
     return text
 
 
+def _valkey(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "valkey://", "valkeys://", "unix://")):
+        raise ValueError("redis://[:password@]host:port/0")
+    return text.replace("valkey", "redis", 1) if text.startswith("valkey") else text
+
+
 def _choice(*words: str) -> Callable[[str], Any]:
     def parse(text: str) -> str:
         if text not in words:
@@ -123,8 +129,8 @@ class Settings:
     )
     valkey_url: Secret | None = _option(
         None,
-        Secret,
-        "Valkey or Redis; no upstream may live at its address. Limits that are exact across replicas come with a later version.",
+        lambda text: Secret(_valkey(text)),
+        "Valkey or Redis, for limits that are exact across replicas; without it each goes by its share.",
     )
     master_key: Secret | None = _option(
         None,
@@ -161,7 +167,7 @@ class Settings:
         None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
     )
     upgrade_url: str | None = _option(
-        None, _url, "Where a person raises a plan. Shown once plans are enforced, in a later version."
+        None, _url, "Where a person raises a plan: the `action_url` of refusals by plan."
     )
 
     def effective_log_format(self) -> Literal["text", "json"]:

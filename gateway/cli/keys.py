@@ -84,3 +84,33 @@ def revoke(key: str) -> None:
     """Revoke a key by its id, and all that were made by it. It stops within two seconds everywhere."""
     client_for(login_in_use()).ask("DELETE", path_of("api-keys", check_id("key", key)))
     output.line({"id": key, "revoked": True})
+
+
+@click.command(short_help="Show what the org has used, and what is left.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
+def usage(as_json: bool) -> None:
+    """Show what the org has used in this month and today, and what is left."""
+    answer = client_for(login_in_use()).ask("GET", "/v1/usage")
+    if not output.for_people(as_json):
+        output.answer(answer.body)
+        return
+    members = answer.members()
+    output.fields({name: members.get(name) for name in ("plan", "requests_per_minute")})
+    limited = ("credits", "calls_today", "connections", "api_keys")
+    output.table(
+        ("", "used", "limit", "left"),
+        [
+            (name.replace("_", " "), *(part.get(column) for column in ("used", "limit", "left")))
+            for name in limited
+            if isinstance(part := members.get(name), dict)
+        ],
+    )
+    for title, name in (("by_integration", "integration"), ("by_key", "name")):
+        rows = [row for row in _list(members.get(title)) if isinstance(row, dict)]
+        if rows:
+            output.heading(f"\n{title.replace('_', ' ')}")
+            output.table((name, "calls", "credits"), [(row.get(name), row.get("calls"), row.get("credits")) for row in rows])
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

@@ -34,6 +34,7 @@ PEOPLE: Mapping[str, Entry] = {
     "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
     "keys": Entry(module="keys", attribute="keys", help="List the API keys of the org, make or revoke one."),
+    "usage": Entry(module="keys", attribute="usage", help="Show what the org has used, and what is left."),
     "pull": Entry(module="pull", attribute="pull", help="Write an integration's skill files for an agent."),
 }
 

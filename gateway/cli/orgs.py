@@ -14,12 +14,17 @@ from gateway.cli.failures import refused
 from gateway.cli.operator import print_json, run, settings_of, settings_options
 from gateway.core.api_keys import shown
 from gateway.core.clients import OAuthClient
+from gateway.core.events import OPERATOR
 from gateway.core.grants import Grant
 from gateway.core.keys import ApiKey, Org
+from gateway.core.ledger import Entry
 from gateway.core.times import iso
 from gateway.installation import Opened, open_installation
+from gateway.plans import NUMBERS, read_number
+from gateway.settings import Installation
 from gateway.store.clients import SqlClients
 from gateway.store.keys import SqlKeys
+from gateway.store.ledger import SqlLedger
 from gateway.store.orgs import SqlOrgs
 from oauth.secret import Secret
 from skills_catalog.names import nearest
@@ -38,9 +43,8 @@ def orgs() -> None:
 def create(name: str, plan: str | None, as_json: bool, **flags: Any) -> None:
     """Make an org."""
     settings, installation = settings_of(**flags)
-    if plan is not None and plan not in installation.plans:
-        near = nearest(plan, installation.plans)
-        raise refused(f"There is no plan {plan!r} in skills.yaml.", hint=f"Did you mean {near!r}?" if near else None)
+    if plan is not None:
+        _check_plan(plan, installation)
 
     async def work() -> Org:
         async with open_installation(settings) as opened:
@@ -65,6 +69,49 @@ def list_orgs(as_json: bool, **flags: Any) -> None:
         output.table(("id", "name", "plan"), [(org["id"], org["name"], org["plan"] or "-") for org in found])
     else:
         print_json({"orgs": found})
+
+
+@orgs.command(name="set-plan")
+@settings_options
+@click.argument("org")
+@click.argument("plan")
+@click.option(
+    "--set", "numbers", multiple=True, metavar="LIMIT=N", help=f"For this org alone: {', '.join(NUMBERS)}; or null."
+)
+def set_plan(org: str, plan: str, numbers: tuple[str, ...], **flags: Any) -> None:
+    """Give an org PLAN of skills.yaml, or `none`. It holds within two seconds."""
+    settings, installation = settings_of(**flags)
+    if plan != "none":
+        _check_plan(plan, installation)
+    own = dict(_number(text) for text in numbers)
+
+    async def work() -> Org | None:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            stored = SqlOrgs(opened.database)
+            await stored.set_plan(org, None if plan == "none" else plan, own)
+            return await stored.find(org)
+
+    changed = run(work())
+    assert changed is not None
+    _print_one(_org(changed), as_json=False)
+
+
+@orgs.command(name="credit")
+@settings_options
+@click.argument("org")
+@click.argument("amount", type=int)
+@click.option("--note", required=True, help="Why; it stands in the org's ledger.")
+def credit(org: str, amount: int, note: str, **flags: Any) -> None:
+    """Give an org AMOUNT credits for this month beyond its plan's; a negative AMOUNT (after `--`) takes them."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> Entry:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            return await SqlLedger(opened.database).adjust(org, amount, _named(note), by=OPERATOR)
+
+    print_json(run(work()).shown())
 
 
 @orgs.command(name="create-key")
@@ -220,6 +267,24 @@ def _named(name: str) -> str:
     if not name.strip() or len(name) > 128 or not name.isprintable():
         raise refused("A name is 1 to 128 printable characters.")
     return name.strip()
+
+
+def _check_plan(plan: str, installation: Installation) -> None:
+    if plan not in installation.plans:
+        near = nearest(plan, installation.plans)
+        raise refused(f"There is no plan {plan!r} in skills.yaml.", hint=f"Did you mean {near!r}?" if near else None)
+
+
+def _number(text: str) -> tuple[str, int | None]:
+    name, equals, value = text.partition("=")
+    if name not in NUMBERS or not equals:
+        near = nearest(name, NUMBERS)
+        hint = f"Did you mean {near}?" if near else f"Known here: {', '.join(NUMBERS)}."
+        raise refused(f"--set {text}: expected LIMIT=N.", hint=hint)
+    try:
+        return name, read_number(value)
+    except ValueError as error:
+        raise refused(f"--set {text}: expected {error}.") from None
 
 
 def _org(org: Org) -> dict[str, Any]:

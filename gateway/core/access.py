@@ -32,7 +32,8 @@ class Plans:
     def __init__(self, plans: Mapping[str, Plan], orgs: Orgs, *, upgrade_url: str | None) -> None:
         self._plans = plans
         self._orgs = orgs
-        self._upgrade_url = upgrade_url
+        #: Where a person raises a plan; None where the operator has no such page.
+        self.upgrade_url = upgrade_url
 
     async def find(self, org: str) -> Plan:
         """The plan of an org by its id."""
@@ -53,8 +54,8 @@ class Plans:
         """`plan_limit_reached`, with the page where a person raises it if the operator has one."""
         return Refusal(
             "plan_limit_reached",
-            f"Plan limit reached: maximum {limit} {what}." + (" Upgrade your plan for more." if self._upgrade_url else ""),
-            action_url=self._upgrade_url,
+            f"Plan limit reached: maximum {limit} {what}." + (" Upgrade your plan for more." if self.upgrade_url else ""),
+            action_url=self.upgrade_url,
             details={"limit": limit, "resource": what},
         )
 
@@ -64,7 +65,7 @@ class Plans:
             raise Refusal(
                 "plan_limit_reached",
                 f"{skill.id} is not part of the plan {plan.name}.",
-                action_url=self._upgrade_url,
+                action_url=self.upgrade_url,
                 details={"plan": plan.name, "action": skill.id},
             )
 

@@ -52,6 +52,15 @@ CODES: Mapping[str, Code] = {
         409, "Another account was chosen on reconnecting.", "Choose the old account, or make a new connection."
     ),
     "payload_too_large": Code(413, "The body is over the limit.", "Send less."),
+    "rate_limited": Code(
+        429, "The key has used its requests or calls of this minute or hour.", "Wait as long as `Retry-After` says."
+    ),
+    "daily_limit_reached": Code(
+        429, "The org has used its calls of the day.", "Wait for midnight UTC, or raise the plan at `action_url`."
+    ),
+    "allowance_exhausted": Code(
+        429, "The org has used its credits of the month.", "Raise the plan at `action_url`, or wait for the next month."
+    ),
     "internal": Code(
         500, "Our mistake; the message holds a reference.", "Try again; then tell the operator the reference."
     ),

@@ -65,7 +65,11 @@ class Event:
 
 
 class EventStore(Protocol):
-    """Where events are read; they are written together with the change that they tell of."""
+    """Where events are kept; what tells of a change is written by whoever makes the change, together with it."""
+
+    async def add(self, event: Event) -> None:
+        """One that tells of no change in the database."""
+        ...
 
     async def list(
         self,

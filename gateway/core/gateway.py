@@ -20,6 +20,7 @@ from gateway.core.connections import Connections, choose
 from gateway.core.credentials import Credentials, fields_of, injection, renews
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.ids import new_ordered_id
+from gateway.core.limits import Limits
 from gateway.core.links import Links
 from gateway.core.redaction import redact_headers, redact_stream, spellings
 from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
@@ -39,7 +40,7 @@ log = logging.getLogger("skillway.calls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Sizes:
     """How much of an answer is read, and how much of it may stand in an envelope, bytes."""
 
     response: int
@@ -71,6 +72,7 @@ class Gateway:
         links: Links,
         plans: Plans,
         limits: Limits,
+        sizes: Sizes,
         clock: Callable[[], float],
     ) -> None:
         self._catalogs = catalogs
@@ -81,6 +83,7 @@ class Gateway:
         self._links = links
         self._plans = plans
         self._limits = limits
+        self._sizes = sizes
         self._clock = clock
 
     async def call(self, call: Call) -> Result:
@@ -89,7 +92,7 @@ class Gateway:
         Raises `Refusal` where there is no answer to give.
         """
         if call.principal.mode == "test":
-            return self._from_example(call)
+            return await self._from_example(call)
         plan = await self.prepare(call)
         await self._begin(plan)
         plan, answer = await self._ask(plan, self._send)
@@ -98,7 +101,7 @@ class Gateway:
     async def stream(self, call: Call) -> RawResult:
         """The same call with its body streamed through (`?raw=1`), in flat memory."""
         if call.principal.mode == "test":
-            return _streamed(self._from_example(call))
+            return _streamed(await self._from_example(call))
         plan = await self.prepare(call)
         await self._begin(plan)
         plan, stream = await self._ask(plan, self._stream)
@@ -107,7 +110,7 @@ class Gateway:
         return RawResult(
             status=stream.status,
             headers=redact_headers(stream.headers, spelled)[0],
-            chunks=redact_stream(answers.up_to(self._limits.response, stream.chunks), spelled),
+            chunks=redact_stream(answers.up_to(self._sizes.response, stream.chunks), spelled),
             close=stream.close,
             run_id=plan.run_id,
         )
@@ -115,6 +118,7 @@ class Gateway:
     async def prepare(self, call: Call) -> Plan:
         """Every check of a call, in order, up to the socket: found, allowed, params, connection, request."""
         integration, skill = self._check(call)
+        await self._limits.call(call.principal, skill)
         held = await choose(
             self._connections,
             self._links,
@@ -138,6 +142,7 @@ class Gateway:
             request=self._request(integration, skill, params, held),
             run_id=new_ordered_id("run", started_at),
             started_at=started_at,
+            spending=await self._limits.spend(call.principal, skill),
         )
 
     def _check(self, call: Call) -> tuple[Integration, Skill]:
@@ -165,18 +170,23 @@ class Gateway:
 
     async def _begin(self, plan: Plan) -> None:
         """What must not be forgotten is durable before the upstream is asked."""
-        if plan.skill.effect != "read":
+        if plan.skill.effect == "read":
+            return
+        try:
             await self._runs.begin(self._run(plan, state="running"))
+        except BaseException:
+            await self._limits.give_back(plan.spending)
+            raise
 
     async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
-        return await self._upstream.send(request, limit=self._limits.response)
+        return await self._upstream.send(request, limit=self._sizes.response)
 
     async def _stream(self, request: UpstreamRequest) -> UpstreamStream:
         stream = await self._upstream.stream(request)
         declared = stream.header("content-length") or ""
-        if declared.isdigit() and int(declared) > self._limits.response:
+        if declared.isdigit() and int(declared) > self._sizes.response:
             stream.close()
-            raise answers.too_large(self._limits.response, stream.status)
+            raise answers.too_large(self._sizes.response, stream.status)
         return stream
 
     async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> tuple[Plan, Answer]:
@@ -203,7 +213,10 @@ class Gateway:
                 self._credentials.refused(renewed)
             return plan, answer
         except UpstreamFailed as failed:
-            raise self._failed(plan, failed) from failed
+            refusal = self._failed(plan, failed)
+            if refusal.outcome == "not_sent":
+                await self._limits.give_back(plan.spending)
+            raise refusal from failed
         except Refusal as refusal:
             self._runs.record(self._run(plan, state="failed", error=refusal.code, outcome="answered", status=401))
             raise
@@ -215,7 +228,7 @@ class Gateway:
     async def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """Records the answer and makes it fit for the caller."""
         self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
-        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._limits.inline)
+        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._sizes.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.
         data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
         meta["run_id"] = plan.run_id
@@ -238,8 +251,9 @@ class Gateway:
             upstream_status=failed.status,
         )
 
-    def _from_example(self, call: Call) -> Result:
+    async def _from_example(self, call: Call) -> Result:
         integration, skill = self._check(call)
+        await self._limits.call(call.principal, skill)
         # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
         filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
         build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE)
@@ -281,6 +295,7 @@ class Gateway:
             status=status,
             error=error,
             outcome=outcome,
+            credits=plan.skill.cost,
         )
 
 

@@ -30,6 +30,17 @@ class Run:
     error: str | None = None
     #: `not_sent`, `unknown` or `answered`.
     outcome: str | None = None
+    #: What it costs, or would if it is answered; None is never charged.
+    credits: int | None = None
+
+    @property
+    def is_charged(self) -> bool:
+        """It has ended, and may have reached the upstream."""
+        return self.credits is not None and self.finished_at is not None and self.outcome != "not_sent"
+
+    @property
+    def credits_used(self) -> int:
+        return self.credits or 0 if self.is_charged else 0
 
 
 class RunStore(Protocol):

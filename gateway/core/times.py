@@ -1,8 +1,8 @@
-"""Times as the API shows them."""
+"""Times as the API shows them, and the days and months that limits are counted in: all UTC."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import overload
 
 
@@ -15,3 +15,16 @@ def iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day_of(seconds: float) -> tuple[int, int]:
+    """Begin and end of the day that holds this time, unix seconds."""
+    start = int(seconds) // 86400 * 86400
+    return start, start + 86400
+
+
+def month_of(seconds: float) -> tuple[int, int]:
+    """Begin and end of the calendar month that holds this time, unix seconds."""
+    start = datetime.fromtimestamp(seconds, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = (start + timedelta(days=32)).replace(day=1)
+    return int(start.timestamp()), int(end.timestamp())

@@ -15,7 +15,8 @@ from gateway.core.keys import Principal
 from gateway.core.request import UpstreamFailed
 from gateway.web.answers import json_bytes
 from gateway.web.bodies import json_object, query, text_field, yes_or_no
-from gateway.web.context import REQUEST_ID, services
+from gateway.web.boundary import standing_headers
+from gateway.web.context import services
 
 log = logging.getLogger("skillway.calls")
 
@@ -55,12 +56,11 @@ async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse
     response = web.StreamResponse(headers=headers)
     response.headers["X-Upstream-Status"] = str(result.status)
     response.headers["X-Run-Id"] = result.run_id
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.headers.update(standing_headers(request))
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Disposition"] = "attachment"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Server"] = "skillway"
     try:
         async with aclosing(result.chunks) as chunks:  # type: ignore[type-var]
             await response.prepare(request)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, keys
+from gateway.rest import calls, connections, discovery, events, keys, usage
 from gateway.web.routing import Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
@@ -19,6 +19,8 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/skills/{integration}", discovery.integration, "read_only"),
     Route("GET", "/v1/skills/{integration}/{action}", discovery.action, "read_only"),
     Route("GET", "/v1/verify", keys.verify, "read_only"),
+    Route("GET", "/v1/usage", usage.usage, "read_only"),
+    Route("GET", "/v1/ledger", usage.ledger, "read_only"),
     Route("GET", "/v1/events", events.list_events, "read_only"),
     Route("POST", "/v1/connect", connections.connect, "read_write", live_only=True),
     Route("GET", "/v1/connect/{id}", connections.poll, "read_only"),

@@ -28,6 +28,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "org_clients": ("org", "integration"),
     "leases": ("name",),
     "runs": ("id",),
+    "entries": ("org", "id"),
     "events": ("id",),
 }
 _BATCH = 500

@@ -29,6 +29,9 @@ class SqlEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def add(self, event: Event) -> None:
+        await append(self._database, event)
+
     async def list(
         self,
         org: str,

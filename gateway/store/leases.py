@@ -28,6 +28,7 @@ class SqlLeases:
         self._clock = clock
         now = _NOW[database.dialect] if clock is None else "CAST(:now AS BIGINT)"
         self._acquire = _ACQUIRE.format(now=now)
+        self._count = f"SELECT COUNT(*) AS n FROM leases WHERE name LIKE :prefix AND until > {now}"
         self._purge = f"DELETE FROM leases WHERE until <= {now}"
 
     async def acquire(self, name: str, owner: str, seconds: float) -> bool:
@@ -37,6 +38,11 @@ class SqlLeases:
     async def release(self, name: str, owner: str) -> None:
         sql = "DELETE FROM leases WHERE name = :name AND owner = :owner"
         await self._database.execute(sql, name=name, owner=owner)
+
+    async def count(self, prefix: str) -> int:
+        """How many leases whose names begin so are held at this moment."""
+        row = await self._database.fetch_one(self._count, prefix=f"{prefix}%", **self._now())
+        return 0 if row is None else int(row["n"])
 
     async def purge(self) -> int:
         """Forgets leases that have run out, of processes that died; says how many."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +10,10 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import Protocol
 
-from gateway.core.errors import Refusal
 from gateway.core.runs import Run
+from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import AlreadyThere, Batch, Database, NotStorable, Row, StorageUnavailable, Value
+from gateway.store.ledger import INSERT_ENTRY, call_entry
 
 log = logging.getLogger("skillway.store")
 
@@ -36,7 +35,7 @@ RETRY_SECONDS = 1.0
 
 _COLUMNS = (
     'id, org, key, "user", integration, action, effect, mode, state, started_at, finished_at, connection, '
-    "status, error, outcome"
+    "status, error, outcome, credits"
 )
 # A run that has ended never goes back to running, whatever order two writes of it arrive in.
 _NAMES = tuple(name.strip().strip('"') for name in _COLUMNS.split(","))
@@ -44,7 +43,7 @@ _INSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES "
 _OR_UPDATE = """
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
         connection = excluded.connection, status = excluded.status, error = excluded.error,
-        outcome = excluded.outcome
+        outcome = excluded.outcome, credits = excluded.credits
     WHERE runs.org = excluded.org AND (runs.finished_at IS NULL OR excluded.finished_at IS NOT NULL)
 """
 _WRITE = f"{_INSERT}({', '.join(f':{name}' for name in _NAMES)}){_OR_UPDATE}"
@@ -66,6 +65,7 @@ _FORGET = """
 _SETTLE = """
     UPDATE runs SET state = 'unknown', outcome = 'unknown', finished_at = :now
     WHERE finished_at IS NULL AND state = 'running' AND started_at < :before
+    RETURNING *
 """
 _NEWEST = (2**62, "")
 
@@ -145,7 +145,7 @@ class RunWriter:
 
     async def list(self, org: str, *, limit: int = 50, cursor: str | None = None) -> tuple[Sequence[Run], str | None]:
         """Newest first, and where the next page starts. Raises `Refusal` for a cursor that is none of ours."""
-        after = _NEWEST if cursor is None else _place(cursor)
+        after = _NEWEST if cursor is None else place_of(cursor)
         # Before the look into the database: what is written meanwhile is then seen twice, never missed.
         waiting = [run for run in self._waiting() if run.org == org and (run.started_at, run.id) < after]
         rows = await self._database.fetch(_LIST, org=org, started_at=after[0], id=after[1], limit=limit + 1)
@@ -153,14 +153,19 @@ class RunWriter:
         page = sorted(runs.values(), key=lambda run: (run.started_at, run.id), reverse=True)
         if len(page) <= limit:
             return page, None
-        return page[:limit], _cursor(page[limit - 1])
+        return page[:limit], cursor_of(page[limit - 1].started_at, page[limit - 1].id)
 
     async def settle(self, before: int) -> int:
         """Calls runs that began before that time (unix milliseconds) and never ended `unknown`: their process died.
 
         `before` must lie further back than any call can last. Says how many there were.
         """
-        return await self._database.execute(_SETTLE, before=before, now=int(self._clock() * 1000))
+        async with self._database.transaction() as transaction:
+            rows = await transaction.fetch(_SETTLE, before=before, now=int(self._clock() * 1000))
+            charged = [call_entry(run) for run in map(_run, rows) if run.is_charged]
+            if charged:
+                await transaction.execute_many(INSERT_ENTRY, charged)
+        return len(rows)
 
     async def forget(self, before: int) -> int:
         """Deletes ended runs that began before that time (unix milliseconds), some thousands at a time."""
@@ -283,14 +288,14 @@ class RunWriter:
     async def _write_rows(
         self, runs: Sequence[Run], uses: Batch | None, waiters: Mapping[str, asyncio.Future[None]]
     ) -> None:
-        batches: list[Batch] = [(_WRITE, [_values(run) for run in runs])] if runs else []
+        batches = _batches(runs)
         if uses is not None:
             batches.append(uses)
         if not batches:
             return
         try:
             # One statement may not touch a row twice: a begin that was cancelled, and its end.
-            if uses is None and 0 < len({run.id for run in runs}) == len(runs) <= TOGETHER:
+            if len(batches) == 1 and uses is None and len({run.id for run in runs}) == len(runs) <= TOGETHER:
                 await self._write_together(runs)
             else:
                 await self._database.write(batches)
@@ -329,6 +334,13 @@ class RunWriter:
         yield from self._queued.values()
 
 
+def _batches(runs: Sequence[Run]) -> list[Batch]:
+    """The runs, and the entries of those that are charged: both or neither."""
+    charged = [call_entry(run) for run in runs if run.is_charged]
+    batches: list[Batch] = [(_WRITE, [_values(run) for run in runs])] if runs else []
+    return [*batches, (INSERT_ENTRY, charged)] if charged else batches
+
+
 @lru_cache(maxsize=TOGETHER)
 def _write_together(count: int) -> tuple[str, tuple[str, ...]]:
     """The statement for that many runs, and the names of its parameters, run by run."""
@@ -354,6 +366,7 @@ def _values(run: Run) -> tuple[Value, ...]:
         run.status,
         run.error,
         run.outcome,
+        run.credits,
     )
 
 
@@ -374,20 +387,5 @@ def _run(row: Row) -> Run:
         status=row["status"],
         error=row["error"],
         outcome=row["outcome"],
+        credits=row["credits"],
     )
-
-
-def _cursor(run: Run) -> str:
-    return base64.urlsafe_b64encode(f"{run.started_at} {run.id}".encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        started_at, _, run_id = text.partition(" ")
-        place = int(started_at), run_id
-        if not 0 <= place[0] < 2**63 or "\0" in run_id:
-            raise ValueError(cursor)
-        return place
-    except (ValueError, binascii.Error):
-        raise Refusal("bad_request", "`cursor` is not one that a list gave out.") from None

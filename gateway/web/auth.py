@@ -6,16 +6,23 @@ from aiohttp import web
 
 from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
-from gateway.web.context import PRINCIPAL, services
+from gateway.web.context import PRINCIPAL, RATE, services
 
 #: Where a key must not stand: it would end up in logs and histories.
 _IN_QUERY = ("api_key", "apikey", "access_token", "key")
 
 
 async def principal(request: web.Request) -> Principal:
-    """Who asks. Raises `Refusal` for no key, more than one, or one that does not work."""
-    found = await services(request).access.principal(_key(request))
+    """Who asks. Raises `Refusal` for no key, more than one, one that does not work, or one that asked too often."""
+    ours = services(request)
+    found = await ours.access.principal(_key(request))
     request[PRINCIPAL] = found
+    resource = request.match_info.route.resource
+    rate, refusal = await ours.limits.request(found, f"{request.method} {resource.canonical if resource else '-'}")
+    if rate is not None:
+        request[RATE] = rate
+    if refusal is not None:
+        raise refusal
     return found
 
 

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, web
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
 from gateway.web.answers import refusal_answer
-from gateway.web.context import LAST, PRINCIPAL, REQUEST_ID, services
+from gateway.web.context import LAST, PRINCIPAL, RATE, REQUEST_ID, services
 from gateway.web.peers import peer_of
 
 log = logging.getLogger("skillway.requests")
@@ -39,8 +39,7 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         response = _failed(request, request_id, error)
     ours = services(request)
     if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
-        response.headers["Server"] = "skillway"
+        response.headers.update(standing_headers(request))
         if request.writer.output_size > 0:
             # A part of another answer is out: this one would be taken for its end.
             request.protocol.force_close()
@@ -60,6 +59,17 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         peer_of(request, ours.settings.trusted_proxies),
     )
     return response
+
+
+def standing_headers(request: web.Request) -> dict[str, str]:
+    """What every answer carries."""
+    headers = {"X-Request-Id": request[REQUEST_ID], "Server": "skillway"}
+    rate = request.get(RATE)
+    if rate is not None:
+        headers["X-RateLimit-Limit"] = str(rate.limit)
+        headers["X-RateLimit-Remaining"] = str(rate.remaining)
+        headers["X-RateLimit-Reset"] = str(rate.reset)
+    return headers
 
 
 def _failed(request: web.Request, request_id: str, error: Exception) -> web.Response:

@@ -17,6 +17,8 @@ from gateway.core.events import EventStore
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.keys import Principal
+from gateway.core.limits import Limits, Rate
+from gateway.core.usage import Usage
 from gateway.settings import Settings
 from gateway.web.request_log import RequestLog
 
@@ -31,6 +33,8 @@ class Services:
     access: Access
     api_keys: ApiKeys
     events: EventStore
+    limits: Limits
+    usage: Usage
     gateway: Gateway
     discovery: Discovery
     connecting: Connecting
@@ -43,6 +47,8 @@ class Services:
 SERVICES = web.AppKey("services", Services)
 #: What the log line of a request tells.
 REQUEST_ID = web.RequestKey("request_id", str)
+#: What the key may still ask in this minute, where that is limited.
+RATE = web.RequestKey("rate", Rate)
 PRINCIPAL = web.RequestKey("principal", Principal)
 #: Set where the connection is closed after the answer: what follows on it cannot be told apart from the body.
 LAST = web.RequestKey("last", bool)

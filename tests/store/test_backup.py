@@ -64,7 +64,7 @@ async def fill(database: Database, clock: Clock) -> Filled:
     await SqlLeases(database).acquire("refresh", "a", 30)
     runs = RunWriter(database)
     for _ in range(1203):  # more than two batches, and a part of one
-        runs.record(ended(a_run(org.id), status=None))
+        runs.record(ended(a_run(org.id), status=None, credits=1))
     await runs.close()
     return Filled(database, master, org)
 
