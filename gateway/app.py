@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.core.access import Access, Plans
 from gateway.core.api_keys import ApiKeys
+from gateway.core.budgets import Budgets
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
@@ -237,6 +238,7 @@ async def _services(
             links=links,
             plans=plans,
             limits=limits,
+            budgets=Budgets(providers.client_name, replicas=replicas, clock=clock),
             sizes=Sizes(response=settings.response_limit, inline=settings.inline_limit),
             clock=clock,
         ),

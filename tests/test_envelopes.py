@@ -91,6 +91,11 @@ async def probe(tmp_path_factory: pytest.TempPathFactory, upstream: Running[Upst
         yield running
 
 
+@pytest.fixture(autouse=True)
+def fresh_pace(probe: RunningGateway) -> None:
+    probe.forget_pace()
+
+
 async def connect(running: RunningGateway, base_url: str, user: str = "default", **credentials: str) -> str:
     """A connection of `user` to the upstream at that address."""
     given = {"token": SECRET, **credentials} if set(credentials) <= {"host"} else credentials

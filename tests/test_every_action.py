@@ -140,6 +140,7 @@ class Stage:
 
     def renew(self) -> None:
         """Puts every counterpart back to how it began; the addresses and credentials stay good."""
+        self.running.forget_pace()
         for slug in CASES:
             upstream = self.counterpart(slug).upstream
             fresh = type(upstream)(clock=HandClock())

@@ -8,7 +8,6 @@ from typing import Any
 
 from gateway.core.grants import DEFAULT_USER
 from gateway.core.keys import Principal
-from gateway.core.limits import Spending
 from gateway.core.request import UpstreamRequest
 from oauth.connections import Held
 from skills_catalog.model import Integration, Skill
@@ -40,5 +39,3 @@ class Plan:
     request: UpstreamRequest
     run_id: str
     started_at: int
-    #: What it was counted as; None where the org's plan counts nothing.
-    spending: Spending | None = None

@@ -61,6 +61,9 @@ CODES: Mapping[str, Code] = {
     "allowance_exhausted": Code(
         429, "The org has used its credits of the month.", "Raise the plan at `action_url`, or wait for the next month."
     ),
+    "upstream_rate_limited": Code(
+        429, "The upstream takes no more calls of this connection for now.", "Wait as long as `Retry-After` says."
+    ),
     "internal": Code(
         500, "Our mistake; the message holds a reference.", "Try again; then tell the operator the reference."
     ),

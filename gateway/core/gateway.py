@@ -13,7 +13,9 @@ import orjson
 
 from gateway.core import answers
 from gateway.core.access import Plans, check_action, check_scope
+from gateway.core.admission import Admission, Admitted
 from gateway.core.answers import Result
+from gateway.core.budgets import Budgets
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
@@ -72,6 +74,7 @@ class Gateway:
         links: Links,
         plans: Plans,
         limits: Limits,
+        budgets: Budgets,
         sizes: Sizes,
         clock: Callable[[], float],
     ) -> None:
@@ -83,6 +86,8 @@ class Gateway:
         self._links = links
         self._plans = plans
         self._limits = limits
+        self._budgets = budgets
+        self._admission = Admission(limits, budgets)
         self._sizes = sizes
         self._clock = clock
 
@@ -94,8 +99,9 @@ class Gateway:
         if call.principal.mode == "test":
             return await self._from_example(call)
         plan = await self.prepare(call)
-        await self._begin(plan)
-        plan, answer = await self._ask(plan, self._send)
+        async with self._admission.of(plan) as admitted:
+            await self._begin(plan)
+            plan, answer = await self._ask(plan, admitted, self._send)
         return await self._finish(plan, answer)
 
     async def stream(self, call: Call) -> RawResult:
@@ -103,8 +109,9 @@ class Gateway:
         if call.principal.mode == "test":
             return _streamed(await self._from_example(call))
         plan = await self.prepare(call)
-        await self._begin(plan)
-        plan, stream = await self._ask(plan, self._stream)
+        async with self._admission.of(plan) as admitted:
+            await self._begin(plan)
+            plan, stream = await self._ask(plan, admitted, self._stream)
         self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
         spelled = spellings(plan.request.secrets)
         return RawResult(
@@ -118,7 +125,6 @@ class Gateway:
     async def prepare(self, call: Call) -> Plan:
         """Every check of a call, in order, up to the socket: found, allowed, params, connection, request."""
         integration, skill = self._check(call)
-        await self._limits.call(call.principal, skill)
         held = await choose(
             self._connections,
             self._links,
@@ -142,7 +148,6 @@ class Gateway:
             request=self._request(integration, skill, params, held),
             run_id=new_ordered_id("run", started_at),
             started_at=started_at,
-            spending=await self._limits.spend(call.principal, skill),
         )
 
     def _check(self, call: Call) -> tuple[Integration, Skill]:
@@ -170,13 +175,8 @@ class Gateway:
 
     async def _begin(self, plan: Plan) -> None:
         """What must not be forgotten is durable before the upstream is asked."""
-        if plan.skill.effect == "read":
-            return
-        try:
+        if plan.skill.effect != "read":
             await self._runs.begin(self._run(plan, state="running"))
-        except BaseException:
-            await self._limits.give_back(plan.spending)
-            raise
 
     async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
         return await self._upstream.send(request, limit=self._sizes.response)
@@ -189,13 +189,17 @@ class Gateway:
             raise answers.too_large(self._sizes.response, stream.status)
         return stream
 
-    async def _ask(self, plan: Plan, send: Callable[[UpstreamRequest], Awaitable[Answer]]) -> tuple[Plan, Answer]:
+    async def _ask(
+        self, plan: Plan, admitted: Admitted, send: Callable[[UpstreamRequest], Awaitable[Answer]]
+    ) -> tuple[Plan, Answer]:
         """Sends the request; gives back the plan as it was carried out.
 
         A 401 where the credential can be renewed means that nothing was done: once more, with the new one.
         """
+        admitted.sent = True
         try:
             answer = await send(plan.request)
+            self._budgets.observe(plan, answer.status, answer.headers)
             if answer.status != 401 or plan.held is None or not renews(plan.integration, plan.held):
                 return plan, answer
             try:
@@ -213,10 +217,8 @@ class Gateway:
                 self._credentials.refused(renewed)
             return plan, answer
         except UpstreamFailed as failed:
-            refusal = self._failed(plan, failed)
-            if refusal.outcome == "not_sent":
-                await self._limits.give_back(plan.spending)
-            raise refusal from failed
+            admitted.sent = failed.sent
+            raise self._failed(plan, failed) from failed
         except Refusal as refusal:
             self._runs.record(self._run(plan, state="failed", error=refusal.code, outcome="answered", status=401))
             raise

@@ -8,6 +8,7 @@ from typing import Literal
 from gateway.core.catalogs import Catalogs
 from gateway.core.clients import ClientStore, OAuthClient
 from gateway.core.errors import Refusal
+from gateway.core.remember import Remembered
 from gateway.core.requests import fill_address
 from oauth.connections import Connection, Credential
 from oauth.provider import Provider
@@ -41,10 +42,20 @@ class Providers:
         self._store = store
         self._public_url = public_url
         self._tenancy = tenancy
+        self._names: Remembered[tuple[str, str], str] = Remembered(self._client_name, seconds=10.0)
 
     async def client(self, org: str, slug: str) -> OAuthClient | None:
         """The client that an org connects an integration with."""
         return await self._store.find(org, slug) or self._installed.get(slug)
+
+    async def client_name(self, org: str, slug: str) -> str:
+        """The OAuth client that serves an org, by a name that is the same for all whom it serves."""
+        return await self._names.get((org, slug))
+
+    async def _client_name(self, what: tuple[str, str]) -> str:
+        org, slug = what
+        client = await self.client(org, slug)
+        return slug if client is None else self.context(client)
 
     async def clients_of(self, org: str) -> Mapping[str, OAuthClient]:
         """integration -> client, for all that an org may use."""
