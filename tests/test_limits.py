@@ -436,8 +436,8 @@ async def test_two_replicas_admit_exactly_the_limit_and_no_error_when_valkey_sto
 async def test_without_valkey_each_replica_goes_by_its_share(tmp_path: Path, postgres_url: str) -> None:
     options: dict[str, Any] = {"plans": {"p": {"requests_per_minute": 60}}, "plan": "p", "database_url": postgres_url}
     async with gateway(tmp_path, **options) as one, gateway(tmp_path, **options) as two:
-        for replica in (one, two):
-            # What each does every ten seconds.
+        # What each does every ten seconds; the first sees the second only once that has said that it lives.
+        for replica in (two, one, two):
             assert replica.services is not None
             await replica.services.limits._replicas.look()  # type: ignore[attr-defined]
         await start_of_a_minute()
