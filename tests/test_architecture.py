@@ -152,6 +152,12 @@ def test_every_code_is_raised_somewhere_and_none_that_is_not_in_the_table() -> N
     assert literal - set(CODES) == set()
 
 
+def test_every_code_is_met_in_a_test() -> None:
+    told_of = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != Path(__file__).name)
+    words = "\n".join(told_of)
+    assert [name for name in CODES if not re.search(rf'["\']{name}["\']', words)] == []
+
+
 @pytest.mark.shared
 def test_every_code_has_the_status_of_the_contract() -> None:
     table = (SHARED / "design" / "rest-contract.md").read_text()

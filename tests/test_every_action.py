@@ -104,11 +104,13 @@ class WatchedOverscore(Overscore, Watched):
 
 
 class TokenDesk(Upstream):
-    """A token endpoint that redeems any code for the one token which the counterparts let in."""
+    """A token endpoint that redeems any code for the one token which the counterparts let in, with every scope."""
 
     @route("POST", "/token")
     def token(self, asked: Asked) -> Told:
-        return json_answer({"access_token": OAUTH_TOKEN, "token_type": "bearer", "scope": "repo,workflow"})
+        back = dict(asked.seen.form())["redirect_uri"]
+        granted = "repo,workflow,gist,user,delete_repo" if back.endswith("/github") else "full_access"
+        return json_answer({"access_token": OAUTH_TOKEN, "token_type": "bearer", "scope": granted})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

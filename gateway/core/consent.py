@@ -160,6 +160,7 @@ class Consent:
             user=link.user,
             method=link.method,
             connection=link.connection,
+            scopes=link.scopes,
         )
         return await self._wishes.link_flow(integration, await self._wishes.method(integration, wish), wish)
 

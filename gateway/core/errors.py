@@ -35,6 +35,9 @@ CODES: Mapping[str, Code] = {
     "integration_not_connected": Code(
         403, "The user has no connection that can serve this.", "Connect at `action_url`."
     ),
+    "missing_scopes": Code(
+        403, "The provider granted the connection less than the action needs.", "Connect once more at `action_url`."
+    ),
     "plan_limit_reached": Code(
         403, "The org's plan has no room for it, or does not hold it.", "Raise the plan at `action_url`, or make room."
     ),

@@ -29,6 +29,7 @@ from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFail
 from gateway.core.requests import build_request
 from gateway.core.runs import Run, RunStore
 from gateway.core.sandbox import best_example
+from gateway.core.scopes import check_scopes
 from oauth.connections import Held
 from skills_catalog.model import Integration, Problem, Skill
 from skills_catalog.validation import problems
@@ -136,6 +137,7 @@ class Gateway:
             allowed=call.principal.grant.allows_connection,
         )
         if held is not None:
+            check_scopes(self._links, integration, skill, held)
             held = await self._credentials.fresh(integration, held)
         params = _with_defaults(skill, call.params, held)
         started_at = int(self._clock() * 1000)

@@ -24,6 +24,8 @@ class ConnectLink:
     method: str | None = None
     #: The connection to renew.
     connection: str | None = None
+    #: OAuth scopes to ask for; None takes the definition's.
+    scopes: tuple[str, ...] | None = None
 
 
 class Links:
@@ -35,11 +37,18 @@ class Links:
         self._clock = clock
 
     def connect(
-        self, org: str, integration: str, user: str, *, method: str | None = None, connection: str | None = None
+        self,
+        org: str,
+        integration: str,
+        user: str,
+        *,
+        method: str | None = None,
+        connection: str | None = None,
+        scopes: tuple[str, ...] | None = None,
     ) -> str:
         """`/connect/new?t=…`: opens the connect page; nothing is stored until the person clicks."""
         payload = json.dumps(
-            [int(self._clock()) + _LIFETIME, org, integration, user, method, connection], separators=(",", ":")
+            [int(self._clock()) + _LIFETIME, org, integration, user, method, connection, scopes], separators=(",", ":")
         ).encode()
         token = base64.urlsafe_b64encode(self._seal(payload) + payload).rstrip(b"=").decode()
         return f"{self.public_url}/connect/new?t={token}"
@@ -53,10 +62,17 @@ class Links:
         proof, payload = raw[:16], raw[16:]
         if not hmac.compare_digest(proof, self._seal(payload)):
             return None
-        until, org, integration, user, method, connection = json.loads(payload)
+        until, org, integration, user, method, connection, *scopes = json.loads(payload)
         if until < self._clock():
             return None
-        return ConnectLink(org=org, integration=integration, user=user, method=method, connection=connection)
+        return ConnectLink(
+            org=org,
+            integration=integration,
+            user=user,
+            method=method,
+            connection=connection,
+            scopes=tuple(scopes[0]) if scopes and scopes[0] is not None else None,
+        )
 
     def _seal(self, payload: bytes) -> bytes:
         return hmac.digest(self._key, b"connect link\0" + payload, hashlib.sha256)[:16]
