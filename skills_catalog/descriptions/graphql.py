@@ -1,0 +1,183 @@
+"""Reads a GraphQL schema: every field of its root types becomes an operation with a document that is ready to send.
+
+What a field answers is chosen for it: the plain fields of its type, and those of what is near to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from skills_catalog.descriptions.model import Body, Description, DescriptionError, Json, Operation, Response
+from skills_catalog.descriptions.sdl import Argument, Field, Malformed, Schema, Type, TypeRef, parse_schema
+
+#: Where the requests go, after the base URL, unless the importer is told otherwise.
+PATH = "/graphql"
+_SCALARS: Mapping[str, Json] = {
+    "Int": {"type": "integer"},
+    "Float": {"type": "number"},
+    "String": {"type": "string"},
+    "Boolean": {"type": "boolean"},
+    "ID": {"type": "string"},
+}
+#: Of what lies below the answer's own type, these say what it is.
+_TELLING = ("id", "name", "title", "key", "number", "identifier", "email", "login", "url", "state", "status", "type")
+_PAGE_INFO = ("hasNextPage", "endCursor")
+_DEEPEST = 3
+_MOST_FIELDS = 30
+
+
+def read_graphql(content: bytes, source: str, digest: str) -> Description:
+    """The description of a GraphQL schema (SDL). Raises `DescriptionError`."""
+    try:
+        schema = parse_schema(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DescriptionError(f"{source}: is not UTF-8.") from error
+    except Malformed as error:
+        raise DescriptionError(f"{source}: is not a GraphQL schema: {error}.") from error
+    operations = [
+        _operation(schema, kind, root, name, field)
+        for kind in ("query", "mutation")
+        if (root := schema.root(kind)) is not None
+        for name, field in root.fields.items()
+    ]
+    if not operations:
+        raise DescriptionError(f"{source}: has no operation: neither queries nor mutations.")
+    return Description(
+        source=source,
+        kind="GraphQL",
+        title="",
+        version="",
+        digest=digest,
+        operations=tuple(operations),
+        definitions={
+            made.name: _input_schema(schema, made) for made in schema.types.values() if made.kind in ("input", "enum")
+        },
+        graphql=schema,
+    )
+
+
+def _operation(schema: Schema, kind: str, root: Type, name: str, field: Field) -> Operation:
+    variables = ", ".join(f"${argument}: {said.type}" for argument, said in field.arguments.items())
+    given = ", ".join(f"{argument}: ${argument}" for argument in field.arguments)
+    chosen, answer = _chosen(schema, field.type, 0)
+    call = name + (f"({given})" if given else "") + chosen
+    document = f"{kind} {name}{f'({variables})' if variables else ''} {{ {call} }}"
+    required = [argument for argument, said in field.arguments.items() if said.type.required and not said.has_default]
+    properties: dict[str, Json] = {"query": {"const": document}}
+    if field.arguments:
+        properties["variables"] = {
+            "type": "object",
+            "properties": {argument: _argument_schema(schema, said) for argument, said in field.arguments.items()},
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+        }
+    return Operation(
+        id=f"{root.name}.{name}",
+        method="POST",
+        path=PATH,
+        description=field.description,
+        tags=(root.name,),
+        deprecated=field.deprecated,
+        body=Body(
+            media={
+                "application/json": {
+                    "type": "object",
+                    "properties": properties,
+                    "required": ["query", *(["variables"] if required else [])],
+                    "additionalProperties": False,
+                }
+            },
+            required=True,
+        ),
+        responses=(Response(status="200", media={"application/json": _answer_schema(name, answer)}),),
+    )
+
+
+def _answer_schema(name: str, answer: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": {
+            "data": {"type": ["object", "null"], "properties": {name: answer}, "required": [name]},
+            "errors": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": ["data"],
+    }
+
+
+def _argument_schema(schema: Schema, said: Argument) -> Json:
+    made = _value_schema(schema, said.type)
+    return {**made, "description": said.description} if said.description else made
+
+
+def _value_schema(schema: Schema, kind: TypeRef) -> dict[str, Any]:
+    if kind.of is not None:
+        return {"type": "array", "items": _value_schema(schema, kind.of)}
+    named = schema.types.get(kind.name)
+    if named is not None and named.kind in ("input", "enum"):
+        return {"$ref": f"#/$defs/{kind.name}"}
+    return dict(_scalar(kind.name))
+
+
+def _input_schema(schema: Schema, made: Type) -> Json:
+    about = {"description": made.description} if made.description else {}
+    if made.kind == "enum":
+        return {"type": "string", "enum": made.values or [""], **about}
+    required = [name for name, said in made.inputs.items() if said.type.required and not said.has_default]
+    return {
+        "type": "object",
+        "properties": {name: _argument_schema(schema, said) for name, said in made.inputs.items()},
+        "additionalProperties": False,
+        **({"required": required} if required else {}),
+        **about,
+    }
+
+
+def _scalar(name: str) -> Json:
+    """A scalar by its name; of the vendor's own only what the name tells."""
+    if name in _SCALARS:
+        return _SCALARS[name]
+    if re.search(r"json|map|object|any$", name, re.IGNORECASE):
+        return {}
+    if re.fullmatch(r"(?i)datetime", name):
+        return {"type": "string", "format": "date-time"}
+    return {"type": "string"}
+
+
+def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
+    """The selection of a type as text, with a space before it, and the JSON Schema of what it brings."""
+    named = schema.types.get(kind.named)
+    if named is None or named.kind in ("scalar", "enum", "input"):
+        plain = {"type": "string", "enum": named.values} if named and named.values else _scalar(kind.named)
+        return "", _wrapped(kind, plain)
+    fields: dict[str, tuple[str, Json]] = {}
+    for name, field in named.fields.items():
+        if field.needs_arguments or field.deprecated or len(fields) >= _MOST_FIELDS:
+            continue
+        inner = schema.types.get(field.type.named)
+        is_leaf = inner is None or inner.kind in ("scalar", "enum")
+        if is_leaf and (depth < 1 or name in (*_TELLING, *_PAGE_INFO) or _is_page(named)):
+            fields[name] = _chosen(schema, field.type, depth + 1)
+        elif not is_leaf and depth + 1 < _DEEPEST and (depth == 0 or name in ("nodes", "pageInfo", "edges", "node")):
+            # The items of a page are as near as what is asked for itself.
+            near = depth if name in ("nodes", "edges", "node") and depth <= 1 else depth + 1
+            text, answer = _chosen(schema, field.type, near)
+            if text:
+                fields[name] = (text, answer)
+    if not fields:
+        fields["__typename"] = ("", {"type": "string"})
+    text = " ".join(name + chosen for name, (chosen, _) in fields.items())
+    answer = {"type": "object", "properties": {name: made for name, (_, made) in fields.items()}}
+    return f" {{ {text} }}", _wrapped(kind, answer)
+
+
+def _is_page(made: Type) -> bool:
+    return made.name == "PageInfo"
+
+
+def _wrapped(kind: TypeRef, schema: Json) -> Json:
+    if kind.of is not None:
+        inner = {"type": "array", "items": _wrapped(kind.of, schema)}
+        return inner if kind.required else {"anyOf": [inner, {"type": "null"}]}
+    return schema if kind.required else {"anyOf": [schema, {"type": "null"}]}
