@@ -23,8 +23,6 @@ _SCALARS: Mapping[str, Json] = {
 }
 #: Of what lies below the answer's own type, these say what it is.
 _TELLING = ("id", "name", "title", "key", "number", "identifier", "email", "login", "url", "state", "status", "type")
-_PAGE_INFO = ("hasNextPage", "endCursor")
-_DEEPEST = 3
 _MOST_FIELDS = 30
 
 
@@ -61,7 +59,9 @@ def read_graphql(content: bytes, source: str, digest: str) -> Description:
 def _operation(schema: Schema, kind: str, root: Type, name: str, field: Field) -> Operation:
     variables = ", ".join(f"${argument}: {said.type}" for argument, said in field.arguments.items())
     given = ", ".join(f"{argument}: ${argument}" for argument in field.arguments)
-    chosen, answer = _chosen(schema, field.type, 0)
+    asked = schema.types.get(field.type.named)
+    # The page that is asked for stands above its items.
+    chosen, answer = _chosen(schema, field.type, -1 if asked is not None and _is_page(asked) else 0)
     call = name + (f"({given})" if given else "") + chosen
     document = f"{kind} {name}{f'({variables})' if variables else ''} {{ {call} }}"
     required = [argument for argument, said in field.arguments.items() if said.type.required and not said.has_default]
@@ -156,13 +156,11 @@ def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
         if field.needs_arguments or field.deprecated or len(fields) >= _MOST_FIELDS:
             continue
         inner = schema.types.get(field.type.named)
-        is_leaf = inner is None or inner.kind in ("scalar", "enum")
-        if is_leaf and (depth < 1 or name in (*_TELLING, *_PAGE_INFO) or _is_page(named)):
-            fields[name] = _chosen(schema, field.type, depth + 1)
-        elif not is_leaf and depth + 1 < _DEEPEST and (depth == 0 or name in ("nodes", "pageInfo", "edges", "node")):
-            # The items of a page are as near as what is asked for itself.
-            near = depth if name in ("nodes", "edges", "node") and depth <= 1 else depth + 1
-            text, answer = _chosen(schema, field.type, near)
+        if inner is None or inner.kind in ("scalar", "enum"):
+            if depth == 0 or name in _TELLING or "hasNextPage" in named.fields:
+                fields[name] = _chosen(schema, field.type, depth + 1)
+        elif _is_worth(named, name, inner, depth):
+            text, answer = _chosen(schema, field.type, 0 if _is_page(named) and depth < 0 else max(depth, 0) + 1)
             if text:
                 fields[name] = (text, answer)
     if not fields:
@@ -172,8 +170,18 @@ def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
     return f" {{ {text} }}", _wrapped(kind, answer)
 
 
+def _is_worth(holder: Type, name: str, inner: Type, depth: int) -> bool:
+    """Whether an object within an object is brought along: the items of the page asked for, and what is near to them."""
+    if _is_page(holder):
+        return depth < 0 and (name in ("nodes", "pageInfo") or (name == "edges" and "nodes" not in holder.fields))
+    if name == "node":
+        return depth < 2
+    return depth < 1 and not _is_page(inner)
+
+
 def _is_page(made: Type) -> bool:
-    return made.name == "PageInfo"
+    """Whether it is a page of a list: a connection."""
+    return "pageInfo" in made.fields and not made.fields.keys().isdisjoint({"nodes", "edges"})
 
 
 def _wrapped(kind: TypeRef, schema: Json) -> Json:
