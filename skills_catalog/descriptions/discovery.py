@@ -23,7 +23,7 @@ from skills_catalog.descriptions.schemas import Schemas
 #: The scheme of every method that names scopes; the document itself has no name for it.
 OAUTH = "oauth2"
 _AUTHORIZATION_URL = "https://accounts.google.com/o/oauth2/v2/auth"
-_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105
+_TOKEN_URL = "https://oauth2.googleapis.com/token"
 #: Resources nest a few levels; deeper ones are a slip.
 _DEEPEST = 12
 _CREDENTIALS = frozenset({"access_token", "oauth_token", "key"})
@@ -82,8 +82,7 @@ class _Reader:
             description=text(node.get("description")),
             deprecated=node.get("deprecated") is True,
             parameters=tuple(
-                self._parameter(name, mapping(one), multi_segment=f"{{+{name}}}" in path)
-                for name, one in names.items()
+                self._parameter(name, mapping(one), multi_segment=f"{{+{name}}}" in path) for name, one in names.items()
             ),
             body=Body(media={"application/json": self.schemas.read(_plain(request))}, required=True)
             if isinstance(request, dict)
@@ -91,7 +90,9 @@ class _Reader:
             responses=(
                 Response(
                     status="200" if isinstance(response, dict) else "2XX",
-                    media={"application/json": self.schemas.read(_plain(response))} if isinstance(response, dict) else {},
+                    media={"application/json": self.schemas.read(_plain(response))}
+                    if isinstance(response, dict)
+                    else {},
                 ),
             ),
             security=tuple({OAUTH: (scope,)} for scope in scopes),

@@ -125,6 +125,11 @@ class Operation:
     def line(self) -> str:
         return f"{self.method} {self.path}"
 
+    @property
+    def key(self) -> str:
+        """What no other operation has: all of GraphQL's share one path."""
+        return f"{self.line} {self.id}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerVariable:

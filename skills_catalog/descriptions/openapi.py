@@ -31,6 +31,7 @@ _FLOWS = {
 }
 _STYLES = {"path": "simple", "header": "simple", "query": "form", "cookie": "form"}
 _IS_JSON = re.compile(r"(application|text)/([\w.+-]+\+)?json|\*/\*|application/\*")
+_PLACES = (*get_args(Location), "body", "formData")
 #: More examples than that help nobody.
 _MOST_EXAMPLES = 3
 
@@ -204,7 +205,9 @@ def _flow(kind: Any, node: Mapping[str, Any]) -> OAuthFlow:
     )
 
 
-def _encoding(media: Mapping[str, tuple[Json, Mapping[str, Any]]], ordered: Iterable[str]) -> dict[str, tuple[str, bool]]:
+def _encoding(
+    media: Mapping[str, tuple[Json, Mapping[str, Any]]], ordered: Iterable[str]
+) -> dict[str, tuple[str, bool]]:
     for name in ordered:
         if "form" in name:
             said = mapping(media[name][1].get("encoding"))
@@ -259,7 +262,7 @@ def merged_parameters(
         for one in listed if isinstance(listed, list) else ():
             said = mapping(references.resolved(one))
             name, location = said.get("name"), said.get("in")
-            if isinstance(name, str) and name and location in (*get_args(Location), "body", "formData"):
+            if isinstance(name, str) and name and isinstance(location, str) and location in _PLACES:
                 found[(name, location)] = said
     return list(found.values())
 
@@ -298,9 +301,20 @@ def is_credential(name: str, location: str, description: str) -> bool:
     """Whether a parameter is where the credential goes, though the description lists it among the others."""
     if location == "header" and name.lower() == "authorization":
         return True
-    if name.lower() not in ("token", "access_token", "api_key", "apikey", "api-key", "x-api-key", "auth_token", "api_token"):
+    if name.lower() not in (
+        "token",
+        "access_token",
+        "api_key",
+        "apikey",
+        "api-key",
+        "x-api-key",
+        "auth_token",
+        "api_token",
+    ):
         return False
-    return re.search(r"authenticat|access token|api (key|token)|bearer|authoriz", description, re.IGNORECASE) is not None
+    return (
+        re.search(r"authenticat|access token|api (key|token)|bearer|authoriz", description, re.IGNORECASE) is not None
+    )
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -317,7 +331,9 @@ def strings(value: Any) -> tuple[str, ...]:
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
-def without_credentials(parameters: Iterable[Parameter], schemes: Mapping[str, SecurityScheme]) -> tuple[Parameter, ...]:
+def without_credentials(
+    parameters: Iterable[Parameter], schemes: Mapping[str, SecurityScheme]
+) -> tuple[Parameter, ...]:
     """The parameters, those marked that a security scheme of the description fills."""
     keys = {(scheme.location, scheme.key.lower()) for scheme in schemes.values() if scheme.type == "api_key"}
     return tuple(

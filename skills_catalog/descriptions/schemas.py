@@ -31,13 +31,26 @@ _PLAIN: Mapping[str, tuple[type, ...]] = {
     "minimum": (int, float),
     "maximum": (int, float),
 }
-_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains")
-_ONE = ("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else")
-_ONE += ("unevaluatedProperties", "unevaluatedItems")
+_COUNTS = (
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "minContains",
+    "maxContains",
+)
+_ONE = (
+    *("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else"),
+    *("unevaluatedProperties", "unevaluatedItems"),
+)
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAPS = ("properties", "patternProperties", "dependentSchemas")
 #: Applied to the same value, so that a circle of them would never end.
 _IN_PLACE = ("allOf", "anyOf", "oneOf")
+#: Stays beside alternatives rather than within one of them.
+_ABOUT = ("description", "default", "readOnly", "writeOnly", "examples")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 #: More patterns than that differ too much to try.
 _LONGEST_PATTERN = 1000
@@ -68,9 +81,9 @@ class Schemas:
                 self.definitions[name] = {}
                 self._bad[name] = error
         if self._bad:
-            for name in names_in(schema):
-                if bad := next((one for one in (name, *reachable({"$ref": f"#/$defs/{name}"}, self.definitions)) if one in self._bad), None):
-                    raise self._bad[bad]
+            for name in reachable(schema, self.definitions):
+                if name in self._bad:
+                    raise self._bad[name]
         return schema
 
     def _schema(self, node: Any) -> Json:
@@ -128,7 +141,7 @@ class Schemas:
         if nullable and not types and not schema.keys().isdisjoint({*_IN_PLACE, "enum"}):
             if schema.get("enum") and None in schema["enum"]:
                 return schema
-            about = {key: schema.pop(key) for key in ("description", "default", "readOnly", "writeOnly") if key in schema}
+            about: dict[str, Json] = {key: schema.pop(key) for key in _ABOUT if key in schema}
             return {"anyOf": [schema, {"type": "null"}], **about}
         return schema
 

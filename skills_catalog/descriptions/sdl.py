@@ -336,16 +336,15 @@ class _Parser:
                 members[name] = self._value()
             return members
         token = self._advance()
-        match token.kind:
-            case "number":
-                return float(token.text) if re.search(r"[.eE]", token.text) else int(token.text[:30])
-            case "string":
-                return _string(token.text)
-            case "block":
-                return token.text[3:-3]
-            case "name":
-                return {"true": True, "false": False, "null": None}.get(token.text, token.text)
-        self._fail(token.at, "expected a value")
+        if token.kind == "number":
+            return float(token.text) if re.search(r"[.eE]", token.text) else int(token.text[:30])
+        if token.kind == "string":
+            return _string(token.text)
+        if token.kind == "block":
+            return token.text[3:-3]
+        if token.kind != "name":
+            self._fail(token.at, "expected a value")
+        return {"true": True, "false": False, "null": None}.get(token.text, token.text)
 
     # ------------------------------------------------------------------ documents
 

@@ -56,8 +56,7 @@ def read_swagger(document: Mapping[str, Any], source: str, digest: str) -> Descr
         servers=_servers(document),
         operations=tuple(operations),
         schemes={
-            name: _scheme(name, mapping(node))
-            for name, node in mapping(document.get("securityDefinitions")).items()
+            name: _scheme(name, mapping(node)) for name, node in mapping(document.get("securityDefinitions")).items()
         },
         definitions=reader.schemas.definitions,
         unreadable=unreadable,
@@ -130,15 +129,14 @@ class _Reader:
                 kinds = [kind for kind in consumes if is_json(kind)] or list(consumes) or ["application/json"]
                 schema = self.schemas.read(node.get("schema"))
                 return Body(
-                    media={kind: schema for kind in kinds},
+                    media=dict.fromkeys(kinds, schema),
                     required=node.get("required") is True,
                     description=text(node.get("description")),
                 )
         fields = [
             node
             for node in parameters
-            if node["in"] == "formData"
-            and not is_credential(node["name"], "formData", text(node.get("description")))
+            if node["in"] == "formData" and not is_credential(node["name"], "formData", text(node.get("description")))
         ]
         if not any(node["in"] == "formData" for node in parameters):
             return None
@@ -150,10 +148,14 @@ class _Reader:
             "required": [node["name"] for node in fields if node.get("required") is True],
         }
         has_file = any(node.get("type") == "file" for node in fields)
-        kinds = [_MULTIPART] if has_file else [kind for kind in (_URLENCODED, _MULTIPART) if kind in consumes] or [_URLENCODED]
+        kinds = (
+            [_MULTIPART]
+            if has_file
+            else [kind for kind in (_URLENCODED, _MULTIPART) if kind in consumes] or [_URLENCODED]
+        )
         kinds += [kind for kind in consumes if is_json(kind)]
         return Body(
-            media={kind: schema for kind in kinds},
+            media=dict.fromkeys(kinds, schema),
             required=bool(schema["required"]),
             encoding={
                 node["name"]: ("form", node.get("collectionFormat") == "multi")
@@ -174,7 +176,7 @@ class _Reader:
             has_body = schema is not None or bool(examples)
             yield Response(
                 status=str(status).upper() if str(status) != "default" else "default",
-                media={kind: schema for kind in produces} if has_body else {},
+                media=dict.fromkeys(produces, schema) if has_body else {},
                 description=text(said.get("description")),
                 examples=tuple(examples[kind] for kind in produces if kind in examples)[:3],
             )
