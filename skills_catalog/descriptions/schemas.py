@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+from jsonschema_rs import Draft202012Validator
 
 from skills_catalog.descriptions.model import Json
 from skills_catalog.descriptions.references import BadReference, References, steps_of
 from skills_catalog.schemas import is_pattern
+from skills_catalog.validation import compile_schema
 
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
 # Keyword -> the Python types that its value may have.
@@ -137,6 +141,7 @@ class Schemas:
         pattern = node.get("pattern")
         if isinstance(pattern, str) and len(pattern) <= _LONGEST_PATTERN and is_pattern(pattern):
             schema["pattern"] = pattern
+        _without_contradictions(schema)
         self._inner(node, schema)
         if nullable and not types and not schema.keys().isdisjoint({*_IN_PLACE, "enum"}):
             if schema.get("enum") and None in schema["enum"]:
@@ -199,6 +204,23 @@ def _values(node: Mapping[str, Any], schema: dict[str, Json], *, nullable: bool)
     examples += listed if isinstance(listed, list) else []
     if examples:
         schema["examples"] = examples[:5]
+
+
+def _without_contradictions(schema: dict[str, Json]) -> None:
+    """A format or pattern that the vendor's own examples do not have is a slip of the pen."""
+    examples = [one for one in schema.get("examples", ()) if isinstance(one, str)]
+    for keyword in ("format", "pattern"):
+        if examples and keyword in schema and not any(_has(keyword, schema[keyword], one) for one in examples):
+            del schema[keyword]
+
+
+def _has(keyword: str, wanted: str, value: str) -> bool:
+    return bool(_check(keyword, wanted).is_valid(value))
+
+
+@lru_cache(maxsize=1024)
+def _check(keyword: str, wanted: str) -> Draft202012Validator:
+    return compile_schema({keyword: wanted})
 
 
 def _listed(value: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from skills_catalog.descriptions.model import Description, Operation
 from skills_catalog.importing.words import words_of
 from skills_catalog.names import RESERVED_ACTIONS
-from skills_catalog.verbs import ALSO_NOUNS, NEVER_LAST, ONLY_READS, verb_at
+from skills_catalog.verbs import ALSO_NOUNS, NEVER_LAST, ONLY_READS, VERBS, imperative, verb_at
 
 #: The longest name of an action, and of an action with its integration before it (`slug__name`).
 LONGEST = 48
@@ -152,13 +152,24 @@ def _ordered(operation: Operation, groups: Sequence[list[str]], words: list[str]
     elif place is not None:
         verb, rest = words[place], [*words[:place], *words[place + 1 :]]
     else:
-        verb, rest = _VERBS[operation.method], words
+        verb, rest = _default_verb(operation), words
     about = [word for group in groups for word in group if word not in rest and _one(word) not in rest]
     if about and (not rest or rest[0] in _SMALL) and verb not in ("list", "search", "find", "query"):
         about = [*about[:-1], _one(about[-1])]
     elif about and rest:
         about = [*about[:-1], _one(about[-1])] if rest[0] not in _SMALL else about
     return [verb, *about, *rest]
+
+
+def _default_verb(operation: Operation) -> str:
+    """The verb that the vendor's own words begin with, else the one of the method."""
+    for text in (operation.summary, operation.description):
+        first = re.match(r"[A-Za-z]+", text.strip())
+        verb = imperative(first[0]) if first else None
+        reads = verb is not None and VERBS.get(verb) == "read"
+        if verb in VERBS and reads == (operation.method in ("GET", "HEAD")) and verb not in ONLY_READS:
+            return str(verb)
+    return _VERBS[operation.method]
 
 
 def _verb(words: list[str]) -> int | None:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from skills_catalog.descriptions.model import NOTHING, Json
@@ -72,6 +73,11 @@ class Samples:
                 break
         return NOTHING
 
+    def several(self, schema: Json, name: str = "") -> Iterator[Json]:
+        """The values that the schema takes, as many as a few tries find."""
+        self._tries = _MOST_TRIES
+        yield from (value for value in islice(self._made(schema, name, _DEEPEST), 30) if self._fits(schema, value))
+
     def _fits(self, schema: Json, value: Json) -> bool:
         self._tries -= 1
         return self._tries > 0 and self._check(schema, value)
@@ -83,9 +89,9 @@ class Samples:
         said = self._resolved(schema)
         if "const" in said:
             yield said["const"]
-        yield from (value for value in said.get("enum", ())[:3] if value is not None)
-        for way in said.get("anyOf", ())[:5]:
-            yield from _first(self._made(way, name, depth - 1), 2) if depth > 0 else ()
+        yield from (value for value in [*said.get("enum", ())[:3], *said.get("examples", ())] if value is not None)
+        for way in said.get("anyOf", ())[:12]:
+            yield from islice(self._made(way, name, depth - 1), 2) if depth > 0 else ()
         if "default" in said:
             yield said["default"]
         kinds = [said["type"]] if isinstance(said.get("type"), str) else list(said.get("type", ()))
@@ -116,8 +122,9 @@ class Samples:
             return []
         candidates = self._made(schema.get("items", {"type": "string"}), name.removesuffix("s"), depth - 1)
         if many > 1 and schema.get("uniqueItems"):
-            return list(_distinct(candidates, many))
-        return [value for value in _first(candidates, 1) for _ in range(many)]
+            items = schema.get("items", {})
+            return list(_distinct((value for value in candidates if self._fits(items, value)), many))
+        return [value for value in islice(candidates, 1) for _ in range(many)]
 
     def _object(self, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         properties = schema.get("properties", {})
@@ -132,7 +139,7 @@ class Samples:
                     made[name] = value
                     break
         if not properties and isinstance(schema.get("additionalProperties"), dict) and depth > 0:
-            for value in _first(self._made(schema["additionalProperties"], "", depth - 1), 1):
+            for value in islice(self._made(schema["additionalProperties"], "", depth - 1), 1):
                 made["key"] = value
         return made
 
@@ -178,11 +185,6 @@ def _numbers(schema: Mapping[str, Json], *, is_whole: bool) -> Iterator[int | fl
             yield math.ceil(number / step) * step if step else number
     if low is not None and high is not None:
         yield (low + high) / 2
-
-
-def _first(values: Iterator[Json], many: int) -> Iterator[Json]:
-    for _, value in zip(range(many), values, strict=False):
-        yield value
 
 
 def _distinct(values: Iterator[Json], many: int) -> Iterator[Json]:

@@ -25,7 +25,7 @@ MOST_PARTS = 1500
 _MOST_MADE = 20_000
 #: Levels of a schema that may be kept; a definition nests two lines for each.
 DEEPEST = 9
-_MOST_CHOICES = 200
+_MOST_CHOICES = 100
 _MOST_WAYS = 30
 _MOST_PROPERTIES = 200
 #: Whole numbers beyond are not the same to every reader of JSON.
@@ -195,7 +195,7 @@ class Shapes:
         enum = _choices(schema, types)
         if enum is not None and len(enum) > _MOST_CHOICES:
             self.lost[f"choices of which there are more than {_MOST_CHOICES}"] += 1
-            enum = None
+            made["examples"], enum = enum[:3], None
         if types and types != ["null"]:
             made["type"] = types[0] if len(types) == 1 else types
         text = _about(schema)
@@ -255,6 +255,9 @@ class Shapes:
             self.lost["`oneOf` beside `anyOf`"] += 1
         base = {key: value for key, value in schema.items() if key not in ("oneOf", "anyOf")}
         constants = _constants(ways, self._definitions)
+        if "enum" in base or "const" in base:
+            # It says itself which of them it is.
+            return self._plain(base, depth, named, within, holder)
         if constants is not None:
             return self._plain({**base, **constants}, depth, named, within, holder)
         if base.get("properties"):

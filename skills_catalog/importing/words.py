@@ -58,7 +58,9 @@ def first_sentence(text: str, most: int) -> str:
         return ""
     line = _NOISE.sub("", _OPENING.sub("", lines[0])).strip(" :")
     sentences = _sentences(line)
-    kept = sentences[0] if sentences else ""
+    # "Optional." and "OAuth required." are no descriptions.
+    telling = [sentence for sentence in sentences if len(sentence.split()) > 2]
+    kept = next(iter(telling or sentences), "")
     if len(kept) > most:
         kept = f"{kept[: most - 1].rsplit(' ', 1)[0].rstrip(' ,;:')}…"
     return ended(kept)
@@ -76,7 +78,7 @@ def ended(sentence: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """A name or title as lower-case words: `getUserById` is get, user, by, id."""
-    text = re.sub(r"['’]", "", text)
+    text = re.sub(r"['’]", "", text).replace("OAuth", "Oauth").replace("GraphQL", "Graphql").replace("GitHub", "Github")
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return [word.lower() for word in re.findall(r"[A-Za-z0-9]+", text)]
 

@@ -67,7 +67,11 @@ class Values:
 
     def properties(self, schema: Json) -> tuple[dict[str, Json], set[str], bool]:
         """Known properties of an object schema, the required ones, and whether others may stand beside them."""
-        return self._properties(schema, _DEEPEST)
+        known, required, is_open = self._properties(schema, _DEEPEST)
+        if known:
+            # What is required may stand there, though the vendor forgot to say what it is.
+            known = {**known, **{name: {} for name in sorted(required - known.keys())}}
+        return known, required, is_open
 
     # ------------------------------------------------------------------ what a schema says
 
@@ -114,14 +118,14 @@ class Values:
         said = resolved(schema, self.definitions)
         if not isinstance(said, dict) or depth <= 0:
             return {}, set(), True
-        known: dict[str, Json] = dict(said.get("properties", {}))
         required = set(said.get("required", ()))
+        known: dict[str, Json] = dict(said.get("properties", {}))
         extra = said.get("additionalProperties")
         is_open = (isinstance(extra, dict) or extra is True) or bool(said.get("patternProperties"))
         is_free = not known and not _has_branches(said) and extra is not False
         for part in said.get("allOf", ()):
             names, needed, _ = self._properties(part, depth - 1)
-            known |= names
+            known |= {name: both(known.get(name), inner) for name, inner in names.items()}
             required |= needed
             is_open = is_open or self._is_explicitly_open(part, depth - 1)
         for keyword in ("anyOf", "oneOf"):
@@ -131,7 +135,7 @@ class Values:
                 if self._types(way, depth - 1) in (None, {"object"})
             ]
             for names, _, way_is_open in ways:
-                known = {**names, **known}
+                known = {**known, **{name: either(known.get(name), inner) for name, inner in names.items()}}
                 # A form that only names what is required leaves the names to what stands beside it.
                 is_open = is_open or (way_is_open and not said.get("properties"))
             if ways:
@@ -179,9 +183,12 @@ class Values:
     def _value(self, schema: Json, side: Side) -> Json:
         """The schema of a value: names that nobody knows are refused, unless it says that others may be there."""
         made = self._branch(schema, side)
-        if isinstance(made, dict) and not self.properties(schema)[2]:
-            return {**made, "unevaluatedProperties": False}
-        return made
+        known, required, is_open = self.properties(schema)
+        if not isinstance(made, dict) or is_open:
+            return made
+        forgotten: dict[str, Json] = {name: {} for name in required if known.get(name) == {}}
+        properties = {"properties": {**forgotten, **made.get("properties", {})}} if forgotten else {}
+        return {**made, **properties, "unevaluatedProperties": False}
 
     def _branch(self, schema: Json, side: Side) -> Json:
         """A part of a schema: it does not see what stands beside it, so it refuses no names by itself."""
@@ -215,6 +222,21 @@ class Values:
     def _is_read_only(self, schema: Json) -> bool:
         said = resolved(schema, self.definitions)
         return isinstance(said, dict) and said.get("readOnly") is True
+
+
+def both(one: Json, other: Json) -> Json:
+    """A schema that takes what both take; None stands for a schema that is not there."""
+    if one is None or one == other or one == {}:
+        return other
+    return {"allOf": [one, other]} if other != {} else one
+
+
+def either(one: Json, other: Json) -> Json:
+    """A schema that takes what either takes; None stands for a schema that is not there."""
+    if one is None or one == other:
+        return other
+    listed = one["anyOf"] if isinstance(one, dict) and set(one) == {"anyOf"} else [one]
+    return {"anyOf": listed if other in listed else [*listed, other]}
 
 
 def _wrong(error: ValidationError) -> Wrong:

@@ -1,0 +1,438 @@
+"""Makes a definition of a vendor's description: what can be said in our format, and a list of what cannot."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from skills_catalog.descriptions.model import Description, Json, Operation
+from skills_catalog.descriptions.schemas import inner_schemas, referred
+from skills_catalog.importing.answers import Answer, Answers
+from skills_catalog.importing.auth import Ways, auth_of, scopes_of, ways_in
+from skills_catalog.importing.effects import effect_of
+from skills_catalog.importing.naming import action_names, category_of
+from skills_catalog.importing.pages import guessed_page
+from skills_catalog.importing.params import Input, Inputs, NotImportable, common_headers
+from skills_catalog.importing.shapes import Shapes
+from skills_catalog.importing.words import ended, first_sentence, plain, words_of
+from skills_catalog.importing.writing import block
+from skills_catalog.loader import load_definition
+from skills_catalog.mistakes import CatalogError
+from skills_catalog.model import Integration
+from skills_catalog.templates import Malformed, address, is_host_value
+from skills_catalog.verbs import imperative
+from skills_catalog.verification.values import Values
+
+#: Actions of one definition.
+MOST_ACTIONS = 1000
+_MOST_DEFINITIONS = 200
+#: Parts of a named schema that is worth a place of its own.
+_LEAST_PARTS = 8
+_LONGEST_DESCRIPTION = 300
+_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+#: Problems of an action that was made, by its name; the first of them keeps it out.
+Check = Callable[[Integration], Mapping[str, str]]
+
+
+class CannotImport(ValueError):
+    """A description of which no definition can be made; the message says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ImportedAction:
+    """An action, the operation that it was made of, and what of it is a guess."""
+
+    name: str
+    operation: Operation
+    spec: dict[str, Json]
+    #: Key of the action -> a comment behind it.
+    comments: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
+
+    @property
+    def is_unreviewed(self) -> bool:
+        return self.spec.get("lifecycle") == "unreviewed"
+
+
+@dataclass(slots=True, kw_only=True)
+class Imported:
+    """A definition as it will be written."""
+
+    head: dict[str, Json]
+    definitions: dict[str, Json]
+    actions: list[ImportedAction]
+    #: Operation -> why it was not brought over.
+    left_out: dict[str, str]
+    notes: list[str]
+    #: What was simplified -> how often.
+    lost: Counter[str]
+
+    def text(self, about: str) -> str:
+        """The whole file, with `about` as its first comment."""
+        lines = [*(f"# {line}" for line in about.splitlines()), *block(self.head), ""]
+        if self.definitions:
+            lines += ["$defs:", *block(self.definitions, 2), ""]
+        return "\n".join([*lines, "actions:", *self.action_lines()]) + "\n"
+
+    def action_lines(self) -> Iterator[str]:
+        """The lines of the actions, as they stand below `actions:`."""
+        for number, action in enumerate(self.actions):
+            if number:
+                yield ""
+            yield f"  {action.name}:"
+            yield from block(action.spec, 4, action.comments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a description is to be imported."""
+
+    slug: str
+    #: In place of the vendor's server; None takes that.
+    base_url: str | None = None
+    #: Whether every action is marked as not reviewed.
+    unreviewed: bool = False
+
+
+def import_operations(
+    description: Description,
+    operations: Sequence[Operation],
+    wish: Wish,
+    *,
+    names: Mapping[str, str] | None = None,
+    check: Check | None = None,
+    progress: Callable[[int, int], None] = lambda done, all: None,
+) -> Imported:
+    """The definition of these operations. Raises `CannotImport`; single operations that cannot be said are listed."""
+    if len(operations) > MOST_ACTIONS:
+        raise CannotImport(f"{len(operations)} operations are selected; a definition holds {MOST_ACTIONS} actions.")
+    names = names or action_names(description, wish.slug)
+    base = _base(description, wish.base_url)
+    reading = {one.key for one in operations if effect_of(one, names[one.key]).effect == "read"}
+    ways = ways_in(description, base.url, operations, reading)
+    making = _Making(description, wish, base, ways, names)
+    for done, operation in enumerate(operations):
+        progress(done, len(operations))
+        making.add(operation)
+    progress(len(operations), len(operations))
+    imported = making.imported()
+    if not imported.actions:
+        why = next(iter(imported.left_out.values()), "")
+        raise CannotImport(f"None of the operations can be brought over{f': {why}' if why else ''}.")
+    return _checked(imported, check)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Base:
+    """The base URL, the connection fields that its variables became, and the path of GraphQL."""
+
+    url: str
+    fields: dict[str, dict[str, Json]] = field(default_factory=dict)
+    graphql: str = ""
+
+
+class _Making:
+    def __init__(self, description: Description, wish: Wish, base: _Base, ways: Ways, names: Mapping[str, str]) -> None:
+        self._description = description
+        self._wish = wish
+        self._base = base
+        self._ways = ways
+        self._names = names
+        self._headers = common_headers(description)
+        self._shapes = Shapes(description.definitions)
+        self._inputs = Inputs(description, self._shapes, self._headers)
+        self._answers = Answers(description.definitions, Values(description.definitions))
+        self._made: list[ImportedAction] = []
+        self._left_out = dict(description.unreadable)
+
+    def add(self, operation: Operation) -> None:
+        try:
+            self._made.append(self._action(operation))
+        except NotImportable as error:
+            self._left_out[operation.line] = f"{error}."
+
+    def imported(self) -> Imported:
+        keep = self._shared()
+        for action in self._made:
+            params = action.spec.get("params", {})
+            action.spec["params"] = {name: self._written_out(one, keep) for name, one in params.items()}
+            if not params:
+                del action.spec["params"]
+        used = self._used(keep)
+        definitions = {name: self._written_out(self._shapes.definition(name), keep) for name in sorted(used)}
+        return Imported(
+            head=self._head(),
+            definitions=definitions,
+            actions=self._made,
+            left_out=self._left_out,
+            notes=list(self._ways.notes),
+            lost=self._shapes.lost,
+        )
+
+    def _head(self) -> dict[str, Json]:
+        description = self._description
+        title = re.sub(r"\s*\([^()]*\)|\bAPI\b|\bREST\b|\bv?[0-9]+(\.[0-9]+)*\b", "", plain(description.title))
+        name = re.sub(r"\s+", " ", title.split("\n")[0]).strip(" -:,")[:60] or self._wish.slug.replace("_", " ").title()
+        about = first_sentence(description.description, _LONGEST_DESCRIPTION)
+        head: dict[str, Json] = {
+            "slug": self._wish.slug,
+            "name": name,
+            "description": about if len(about) >= 20 else f"The actions of {name}, as its vendor describes them.",
+            "categories": ["imported"],
+            "version": "0.1.0",
+        }
+        if re.fullmatch(r"https?://[\x21-\x7e]+", description.docs_url):
+            head["docs_url"] = description.docs_url
+        head["base_url"] = self._base.url
+        if self._headers:
+            head["headers"] = self._headers
+        if self._base.fields:
+            head["connection"] = self._base.fields
+        return {**head, "auth": self._ways.methods}
+
+    def _action(self, operation: Operation) -> ImportedAction:
+        name = self._names[operation.key]
+        path = self._path(operation)
+        made = self._inputs.of(operation)
+        guess = effect_of(operation, name)
+        answer = self._answers.of(operation)
+        spec: dict[str, Json] = {
+            "category": category_of(operation),
+            "description": _description(operation, name),
+            "request": f"{operation.method} {path}{made.path if not self._base.graphql else self._base.graphql}",
+        }
+        if operation.method not in ("GET", "HEAD"):
+            spec["effect"] = guess.effect
+            if guess.effect == "read":
+                spec["idempotent"] = True
+        if scopes := scopes_of(operation, self._ways):
+            spec["scopes"] = scopes
+        if auth := auth_of(operation, self._ways):
+            spec["auth"] = auth
+        if made.headers:
+            spec["headers"] = made.headers
+        spec["params"] = made.params
+        comments = self._about_answers(spec, made, answer)
+        if made.idempotency:
+            spec["idempotency"] = made.idempotency
+        if operation.deprecated:
+            spec["deprecated"] = {"since": self._description.version or "unknown"}
+        if self._wish.unreviewed or guess.doubt:
+            spec["lifecycle"] = "unreviewed"
+            if guess.doubt:
+                comments["lifecycle"] = f"{guess.doubt}: look at it, then remove this line"
+        spec["examples"] = [_example(made, answer)]
+        return ImportedAction(name=name, operation=operation, spec=spec, comments=comments, doubt=guess.doubt)
+
+    def _about_answers(self, spec: dict[str, Json], made: Input, answer: Answer) -> dict[str, str]:
+        if answer.is_binary:
+            spec["response"] = "binary"
+        if answer.is_redirect:
+            spec["redirect"] = "follow"
+        if spec.get("effect", "read") != "read" or not answer.has_data:
+            return {}
+        names = dict(made.query)
+        names |= {
+            str(one.get("as")): name for name, one in made.params.items() if "as" in one and name not in names.values()
+        }
+        page = guessed_page(names, made.params, answer.data)
+        if page is None:
+            return {}
+        spec["page"] = page
+        return {"page": "a guess, from the names of the params and the answer"}
+
+    def _path(self, operation: Operation) -> str:
+        """What stands between the base URL and the operation's path."""
+        if not operation.servers or self._wish.base_url:
+            return ""
+        for server in operation.servers:
+            if server.rstrip("/") in (one.rstrip("/") for one in self._description.servers):
+                return ""
+            if server.startswith(f"{self._base.url}/"):
+                return server[len(self._base.url) :].rstrip("/")
+        raise NotImportable(f"it is on another server, {operation.servers[0]}")
+
+    # ------------------------------------------------------------------ named schemas
+
+    def _shared(self) -> set[str]:
+        """The named schemas that are worth a place of their own: used more than once, and not small."""
+        counted: Counter[str] = Counter()
+        seen: set[str] = set()
+        open_schemas: list[Json] = [one for action in self._made for one in action.spec["params"].values()]
+        while open_schemas:
+            schema = open_schemas.pop()
+            name = referred(schema)
+            if name is not None:
+                counted[name] += 1
+                if name not in seen:
+                    seen.add(name)
+                    open_schemas.append(self._shapes.definition(name))
+            open_schemas += inner_schemas(schema)
+        worth = {
+            name: many * self._shapes.size(self._shapes.definition(name))
+            for name, many in counted.items()
+            if many > 1 and self._shapes.size(self._shapes.definition(name)) >= _LEAST_PARTS
+        }
+        return set(sorted(worth, key=lambda name: (-worth[name], name))[:_MOST_DEFINITIONS])
+
+    def _used(self, keep: set[str]) -> set[str]:
+        used: set[str] = set()
+        open_schemas: list[Json] = [one for action in self._made for one in action.spec.get("params", {}).values()]
+        while open_schemas:
+            schema = open_schemas.pop()
+            name = referred(schema)
+            if name is not None and name not in used:
+                used.add(name)
+                open_schemas.append(self._written_out(self._shapes.definition(name), keep))
+            open_schemas += inner_schemas(schema)
+        return used
+
+    def _written_out(self, schema: Json, keep: set[str]) -> Json:
+        """The schema with every name that is not kept replaced by what it stands for."""
+        if not isinstance(schema, dict):
+            return schema
+        name = referred(schema)
+        if name is not None and name not in keep:
+            about = {key: value for key, value in schema.items() if key != "$ref"}
+            return self._written_out({**self._shapes.definition(name), **about}, keep)
+        made = dict(schema)
+        for keyword in ("items", "additionalProperties"):
+            if isinstance(made.get(keyword), dict):
+                made[keyword] = self._written_out(made[keyword], keep)
+        if isinstance(made.get("properties"), dict):
+            made["properties"] = {key: self._written_out(one, keep) for key, one in made["properties"].items()}
+        if isinstance(made.get("anyOf"), list):
+            made["anyOf"] = [self._written_out(one, keep) for one in made["anyOf"]]
+        return made
+
+
+# ---------------------------------------------------------------------- the base URL
+
+
+def _base(description: Description, given: str | None) -> _Base:
+    url = (given or next(iter(description.servers), "")).rstrip("/")
+    if not re.match(r"https?://", url):
+        raise CannotImport(
+            f"The description does not say where the API is{f' ({url} has no host)' if url else ''}; give --base-url."
+        )
+    base = _Base(url=url)
+    if description.graphql is not None:
+        parts = urlsplit(url)
+        head, _, last = parts.path.rstrip("/").rpartition("/")
+        base.graphql = f"/{last or 'graphql'}"
+        base.url = f"{parts.scheme}://{parts.netloc}{head}"
+    if not given:
+        base.url = _VARIABLE.sub(lambda match: _variable(description, match[1], base), base.url)
+    try:
+        address(base.url)
+    except Malformed as error:
+        raise CannotImport(f"The base URL {base.url} cannot be used: {error}") from error
+    return base
+
+
+def _variable(description: Description, name: str, base: _Base) -> str:
+    """A variable of the server's URL: a connection field where it is part of the host, else its default."""
+    said = description.variables.get(name)
+    default = said.default if said else ""
+    host = re.sub(r"^https?://|/.*$", "", base.url)
+    if f"{{{name}}}" not in host or not _FIELD.fullmatch(name):
+        return default
+    is_label = bool(re.search(re.escape(f"{{{name}}}") + r"[^/]*\.", host))
+    field: dict[str, Json] = {"title": " ".join(words_of(name)).capitalize(), "host": "label" if is_label else "domain"}
+    if default and is_host_value(default, str(field["host"])):
+        field["default"] = default
+    base.fields[name] = field
+    return f"{{{name}}}"
+
+
+# ---------------------------------------------------------------------- words and examples
+
+
+def _description(operation: Operation, name: str) -> str:
+    """What the vendor says first, as an order: its summary, its first sentence, or both."""
+    said = _as_order(first_sentence(operation.description, _LONGEST_DESCRIPTION))
+    summary = re.sub(r"\s*\[deprecated\]\s*", "", operation.summary, flags=re.IGNORECASE)
+    short = _as_order(first_sentence(summary, 120))
+    if not said or _says_the_same(short, said):
+        text = said if len(said) >= len(short) else short
+    elif not short or len(short) + len(said) >= _LONGEST_DESCRIPTION:
+        text = said if _is_order(said) or not _is_order(short) else short
+    else:
+        text = f"{short} {said}"
+    if len(text) < 10:
+        words = name.replace("_", " ")
+        text = ended(f"{words[:1].upper()}{words[1:]}") if not text else f"{ended(words)} {text}"
+    return text
+
+
+def _as_order(sentence: str) -> str:
+    """`Returns the task.` as `Return the task.`"""
+    first, space, rest = sentence.partition(" ")
+    verb = imperative(first) if first.isalpha() else None
+    return f"{verb.capitalize()}{space}{rest}" if verb and space and first.lower() != verb else sentence
+
+
+def _is_order(sentence: str) -> bool:
+    return imperative(sentence.partition(" ")[0].rstrip(".")) is not None
+
+
+def _says_the_same(one: str, other: str) -> bool:
+    words = set(words_of(one)) - {"a", "an", "the"}
+    return bool(words) and len(words & set(words_of(other))) >= len(words) * 0.7
+
+
+def _example(made: Input, answer: Answer) -> dict[str, Json]:
+    response: dict[str, Json] = {"status": answer.status}
+    if answer.has_data:
+        response["data"] = answer.data
+    return {**({"params": made.example} if made.example else {}), "response": response}
+
+
+# ---------------------------------------------------------------------- checking what was made
+
+
+def _checked(imported: Imported, check: Check | None) -> Imported:
+    """Without the actions that do not load, or that the check does not let pass."""
+    kept = []
+    for action in imported.actions:
+        one = Imported(
+            head=imported.head,
+            definitions=_needed(action, imported.definitions),
+            actions=[action],
+            left_out={},
+            notes=[],
+            lost=Counter(),
+        )
+        try:
+            integration, _ = load_definition(one.text(""), source=action.name)
+        except CatalogError as error:
+            first = error.problems[0]
+            imported.left_out[action.operation.line] = f"{first.field.rpartition('.')[2]}: {first.message}"
+            continue
+        problems = check(integration) if check else {}
+        if action.name in problems:
+            imported.left_out[action.operation.line] = problems[action.name]
+            continue
+        kept.append(action)
+    if not kept:
+        raise CannotImport(f"None of the actions can be used: {next(iter(imported.left_out.values()), '')}")
+    imported.actions = kept
+    return imported
+
+
+def _needed(action: ImportedAction, definitions: Mapping[str, Json]) -> dict[str, Json]:
+    needed: dict[str, Json] = {}
+    open_schemas: list[Json] = list(action.spec.get("params", {}).values())
+    while open_schemas:
+        schema = open_schemas.pop()
+        name = referred(schema)
+        if name in definitions and name not in needed:
+            needed[str(name)] = definitions[str(name)]
+            open_schemas.append(definitions[str(name)])
+        open_schemas += inner_schemas(schema)
+    return needed
