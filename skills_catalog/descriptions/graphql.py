@@ -35,7 +35,7 @@ def read_graphql(content: bytes, source: str, digest: str) -> Description:
     except Malformed as error:
         raise DescriptionError(f"{source}: is not a GraphQL schema: {error}.") from error
     operations = [
-        _operation(schema, kind, root, name, field)
+        _operation(schema, kind, name, field)
         for kind in ("query", "mutation")
         if (root := schema.root(kind)) is not None
         for name, field in root.fields.items()
@@ -56,7 +56,7 @@ def read_graphql(content: bytes, source: str, digest: str) -> Description:
     )
 
 
-def _operation(schema: Schema, kind: str, root: Type, name: str, field: Field) -> Operation:
+def _operation(schema: Schema, kind: str, name: str, field: Field) -> Operation:
     variables = ", ".join(f"${argument}: {said.type}" for argument, said in field.arguments.items())
     given = ", ".join(f"{argument}: ${argument}" for argument in field.arguments)
     asked = schema.types.get(field.type.named)
@@ -74,11 +74,11 @@ def _operation(schema: Schema, kind: str, root: Type, name: str, field: Field) -
             **({"required": required} if required else {}),
         }
     return Operation(
-        id=f"{root.name}.{name}",
+        id=f"{kind.capitalize()}.{name}",
         method="POST",
         path=PATH,
         description=field.description,
-        tags=(root.name,),
+        tags=(kind.capitalize(),),
         deprecated=field.deprecated,
         body=Body(
             media={

@@ -18,13 +18,15 @@ from skills_catalog.importing.pages import guessed_page
 from skills_catalog.importing.params import Input, Inputs, NotImportable, common_headers
 from skills_catalog.importing.shapes import Shapes
 from skills_catalog.importing.words import ended, first_sentence, plain, words_of
-from skills_catalog.importing.writing import block
+from skills_catalog.lint import lint
 from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError
 from skills_catalog.model import Integration
 from skills_catalog.templates import Malformed, address, is_host_value
 from skills_catalog.verbs import imperative
+from skills_catalog.verification.paths import base_path, is_server
 from skills_catalog.verification.values import Values
+from skills_catalog.writing import block
 
 #: Actions of one definition.
 MOST_ACTIONS = 1000
@@ -32,6 +34,9 @@ _MOST_DEFINITIONS = 200
 #: Parts of a named schema that is worth a place of its own.
 _LEAST_PARTS = 8
 _LONGEST_DESCRIPTION = 300
+#: Where APIs answer whose credential it is, and how they call the account there.
+_ABOUT_ME = frozenset({"me", "@me", "whoami", "viewer", "auth.test"})
+_ACCOUNTS = ("email", "login", "username", "user", "display_name", "name", "handle")
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -74,7 +79,8 @@ class Imported:
 
     def text(self, about: str) -> str:
         """The whole file, with `about` as its first comment."""
-        lines = [*(f"# {line}" for line in about.splitlines()), *block(self.head), ""]
+        guesses = {"whoami": "a guess, from the names of the action and its answer"}
+        lines = [*(f"# {line}" for line in about.splitlines()), *block(self.head, notes=guesses), ""]
         if self.definitions:
             lines += ["$defs:", *block(self.definitions, 2), ""]
         return "\n".join([*lines, "actions:", *self.action_lines()]) + "\n"
@@ -97,6 +103,8 @@ class Wish:
     base_url: str | None = None
     #: Whether every action is marked as not reviewed.
     unreviewed: bool = False
+    #: The definition that the actions are for, where there is one: its base URL, headers and ways in stay.
+    into: Integration | None = None
 
 
 def import_operations(
@@ -112,7 +120,7 @@ def import_operations(
     if len(operations) > MOST_ACTIONS:
         raise CannotImport(f"{len(operations)} operations are selected; a definition holds {MOST_ACTIONS} actions.")
     names = names or action_names(description, wish.slug)
-    base = _base(description, wish.base_url)
+    base = _base(description, wish.base_url or (wish.into.base_url if wish.into else None))
     reading = {one.key for one in operations if effect_of(one, names[one.key]).effect == "read"}
     ways = ways_in(description, base.url, operations, reading)
     making = _Making(description, wish, base, ways, names)
@@ -143,7 +151,7 @@ class _Making:
         self._base = base
         self._ways = ways
         self._names = names
-        self._headers = common_headers(description)
+        self._headers = dict(wish.into.headers) if wish.into else common_headers(description)
         self._shapes = Shapes(description.definitions)
         self._inputs = Inputs(description, self._shapes, self._headers)
         self._answers = Answers(description.definitions, Values(description.definitions))
@@ -157,7 +165,8 @@ class _Making:
             self._left_out[operation.line] = f"{error}."
 
     def imported(self) -> Imported:
-        keep = self._shared()
+        # A definition that exists has named schemas of its own.
+        keep = self._shared() if self._wish.into is None else set()
         for action in self._made:
             params = action.spec.get("params", {})
             action.spec["params"] = {name: self._written_out(one, keep) for name, one in params.items()}
@@ -193,27 +202,24 @@ class _Making:
             head["headers"] = self._headers
         if self._base.fields:
             head["connection"] = self._base.fields
-        return {**head, "auth": self._ways.methods}
+        whoami = _whoami(self._made)
+        return {**head, "auth": self._ways.methods, **({"whoami": whoami} if whoami else {})}
 
     def _action(self, operation: Operation) -> ImportedAction:
         name = self._names[operation.key]
-        path = self._path(operation)
         made = self._inputs.of(operation)
         guess = effect_of(operation, name)
         answer = self._answers.of(operation)
         spec: dict[str, Json] = {
             "category": category_of(operation),
             "description": _description(operation, name),
-            "request": f"{operation.method} {path}{made.path if not self._base.graphql else self._base.graphql}",
+            "request": f"{operation.method} {self._path(operation, made.path)}",
         }
         if operation.method not in ("GET", "HEAD"):
             spec["effect"] = guess.effect
             if guess.effect == "read":
                 spec["idempotent"] = True
-        if scopes := scopes_of(operation, self._ways):
-            spec["scopes"] = scopes
-        if auth := auth_of(operation, self._ways):
-            spec["auth"] = auth
+        spec |= self._permission(operation)
         if made.headers:
             spec["headers"] = made.headers
         spec["params"] = made.params
@@ -228,6 +234,15 @@ class _Making:
                 comments["lifecycle"] = f"{guess.doubt}: look at it, then remove this line"
         spec["examples"] = [_example(made, answer)]
         return ImportedAction(name=name, operation=operation, spec=spec, comments=comments, doubt=guess.doubt)
+
+    def _permission(self, operation: Operation) -> dict[str, Json]:
+        """Scopes, and which ways in serve it, as far as the definition has these ways."""
+        scopes, auth = scopes_of(operation, self._ways), auth_of(operation, self._ways)
+        if self._wish.into is not None:
+            known = {method.name: method.type for method in self._wish.into.auth}
+            auth = auth if auth and known.keys() >= set(auth) else None
+            scopes = scopes if {"oauth2", "client_credentials"} & set(known.values()) else []
+        return {**({"scopes": scopes} if scopes else {}), **({"auth": auth} if auth else {})}
 
     def _about_answers(self, spec: dict[str, Json], made: Input, answer: Answer) -> dict[str, str]:
         if answer.is_binary:
@@ -246,16 +261,31 @@ class _Making:
         spec["page"] = page
         return {"page": "a guess, from the names of the params and the answer"}
 
-    def _path(self, operation: Operation) -> str:
-        """What stands between the base URL and the operation's path."""
+    def _path(self, operation: Operation, path: str) -> str:
+        """The path of the request after the base URL."""
+        if self._base.graphql:
+            return self._base.graphql
+        if self._wish.into is not None:
+            return self._path_into(operation, path)
         if not operation.servers or self._wish.base_url:
-            return ""
+            return path
         for server in operation.servers:
             if server.rstrip("/") in (one.rstrip("/") for one in self._description.servers):
-                return ""
+                return path
             if server.startswith(f"{self._base.url}/"):
-                return server[len(self._base.url) :].rstrip("/")
+                return server[len(self._base.url) :].rstrip("/") + path
         raise NotImportable(f"it is on another server, {operation.servers[0]}")
+
+    def _path_into(self, operation: Operation, path: str) -> str:
+        """The same where the base URL is a definition's, which may hold more or less of the path than the vendor's."""
+        servers = operation.servers or self._description.servers
+        if not is_server(self._base.url, servers):
+            raise NotImportable(f"it is on another server, {servers[0]}")
+        whole = base_path(servers[0], self._description.variables) + path if servers else path
+        own = urlsplit(self._base.url.replace("{", "").replace("}", "")).path.rstrip("/")
+        if own and not whole.startswith(f"{own}/"):
+            raise NotImportable(f"its path {whole} is not below {self._base.url}")
+        return whole[len(own) :]
 
     # ------------------------------------------------------------------ named schemas
 
@@ -350,6 +380,35 @@ def _variable(description: Description, name: str, base: _Base) -> str:
     return f"{{{name}}}"
 
 
+def _whoami(actions: Sequence[ImportedAction]) -> dict[str, Json] | None:
+    """The action that tells whose account it is, if one of them looks like it."""
+    for action in actions:
+        segments = action.operation.path.rstrip("/").lower().split("/")
+        is_about_me = (segments[-1] in _ABOUT_ME and len(segments) <= 4) or re.fullmatch(
+            r"get_(me|my_user|current_user|viewer)", action.name
+        )
+        required = any(one.get("required") is True for one in action.spec.get("params", {}).values())
+        if not is_about_me or required or action.is_unreviewed or action.spec.get("effect", "read") != "read":
+            continue
+        data = action.spec["examples"][0]["response"].get("data")
+        for holder, prefix in _holders(data):
+            account = next((name for name in _ACCOUNTS if isinstance(holder.get(name), str)), None)
+            if account is None:
+                continue
+            found: dict[str, Json] = {"action": action.name, "account": f"{prefix}{account}"}
+            number = next((name for name in ("id", "gid", "user_id") if isinstance(holder.get(name), str)), None)
+            return {**found, "account_id": f"{prefix}{number}"} if number else found
+    return None
+
+
+def _holders(data: Json) -> Iterator[tuple[Mapping[str, Json], str]]:
+    if isinstance(data, dict):
+        yield data, ""
+        for name in ("data", "user", "viewer", "me", "account"):
+            for inner, prefix in _holders(data[name]) if isinstance(data.get(name), dict) else ():
+                yield inner, f"{name}.{prefix}"
+
+
 # ---------------------------------------------------------------------- words and examples
 
 
@@ -397,32 +456,42 @@ def _example(made: Input, answer: Answer) -> dict[str, Json]:
 
 
 def _checked(imported: Imported, check: Check | None) -> Imported:
-    """Without the actions that do not load, or that the check does not let pass."""
+    """Without the actions that do not load, that lint has errors of, or that the check does not let pass."""
     kept = []
     for action in imported.actions:
-        one = Imported(
-            head=imported.head,
-            definitions=_needed(action, imported.definitions),
-            actions=[action],
-            left_out={},
-            notes=[],
-            lost=Counter(),
-        )
-        try:
-            integration, _ = load_definition(one.text(""), source=action.name)
-        except CatalogError as error:
-            first = error.problems[0]
-            imported.left_out[action.operation.line] = f"{first.field.rpartition('.')[2]}: {first.message}"
-            continue
-        problems = check(integration) if check else {}
-        if action.name in problems:
-            imported.left_out[action.operation.line] = problems[action.name]
-            continue
-        kept.append(action)
+        why = _why_not(imported, action, check)
+        if why:
+            imported.left_out[action.operation.line] = why
+        else:
+            kept.append(action)
     if not kept:
         raise CannotImport(f"None of the actions can be used: {next(iter(imported.left_out.values()), '')}")
     imported.actions = kept
+    needed: dict[str, Json] = {}
+    for action in kept:
+        needed |= _needed(action, imported.definitions)
+    imported.definitions = {name: one for name, one in imported.definitions.items() if name in needed}
     return imported
+
+
+def _why_not(imported: Imported, action: ImportedAction, check: Check | None) -> str:
+    alone = Imported(
+        head={key: value for key, value in imported.head.items() if key != "whoami"},
+        definitions=_needed(action, imported.definitions),
+        actions=[action],
+        left_out={},
+        notes=[],
+        lost=Counter(),
+    )
+    try:
+        integration, document = load_definition(alone.text(""), source=action.name)
+    except CatalogError as error:
+        first = error.problems[0]
+        return f"{first.field.rpartition('.')[2]}: {first.message}"
+    wrong = next((one for one in lint(integration, document) if one.severity == "error"), None)
+    if wrong is not None:
+        return f"{wrong.mistake.message} ({wrong.rule})"
+    return (check(integration) if check else {}).get(action.name, "")
 
 
 def _needed(action: ImportedAction, definitions: Mapping[str, Json]) -> dict[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from skills_catalog.descriptions.model import Description, Json
+from skills_catalog.descriptions.model import Description, Json, Operation
 from skills_catalog.model import Example, Integration, Skill
 from skills_catalog.verification.differences import Compared, Difference
 from skills_catalog.verification.documents import compare_document
@@ -68,7 +68,8 @@ class Verification:
                 comparison = Comparison(integration, skill, one.operation, self._values)
             differences += comparison.request(at, request.params, request.built, one.values)
             differences += comparison.answer(at, request.example.status, request.example.data)
-        return _compared(skill, first.operation.line, differences)
+        keys = frozenset(one.operation.key for one in found if one is not None)
+        return _compared(skill, first.operation.line, differences, keys)
 
     def _around(self, integration: Integration, found: Found) -> list[Difference]:
         differences = []
@@ -108,14 +109,24 @@ class Verification:
             ]
         if not field and not differences:
             return Compared(action=skill.name, verdict="not described")
-        return _compared(skill, field, differences)
+        keys = frozenset(one.key for one in self.description.operations if _asks_for(one, field))
+        return _compared(skill, field, differences, keys)
 
 
-def _compared(skill: Skill, operation: str, differences: list[Difference]) -> Compared:
+def _asks_for(operation: Operation, field: str) -> bool:
+    """Whether an operation of a GraphQL schema is the field (`query issue`) of a document."""
+    kind, _, name = field.partition(" ")
+    return operation.id.rpartition(".")[2] == name and operation.tags == (kind.capitalize(),)
+
+
+def _compared(
+    skill: Skill, operation: str, differences: list[Difference], keys: frozenset[str] = frozenset()
+) -> Compared:
     once = tuple(dict.fromkeys(differences))
     return Compared(
         action=skill.name,
         verdict="differs" if once else "matches",
         operation=operation,
+        keys=keys,
         differences=once,
     )

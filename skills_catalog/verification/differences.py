@@ -49,4 +49,6 @@ class Compared:
     verdict: Verdict
     #: `GET /repos/{owner}/{repo}`, or empty.
     operation: str = ""
+    #: `Operation.key` of every operation that its examples call.
+    keys: frozenset[str] = frozenset()
     differences: tuple[Difference, ...] = ()
