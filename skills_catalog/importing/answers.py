@@ -11,6 +11,7 @@ from skills_catalog.descriptions.openapi import is_json, media_rank, plain_media
 from skills_catalog.descriptions.schemas import resolved
 from skills_catalog.importing.samples import Samples
 from skills_catalog.importing.shapes import Shapes, TooLarge
+from skills_catalog.linting.safety import looks_issued
 from skills_catalog.verification.values import Values
 
 _DEEPEST = 3
@@ -98,7 +99,7 @@ class Answers:
                     members[name] = self._made_up(known[name], depth - 1)
             return members
         own = [one for one in said.get("examples", ()) if self._values.takes(schema, one, "answer")]
-        if own and len(json.dumps(own[0])) <= _LONGEST_TEXT:
+        if own and len(json.dumps(own[0])) <= _LONGEST_TEXT and not looks_issued(json.dumps(own[0])):
             return own[0]
         try:
             shape = self._shapes.made(schema, depth=2, named=False)
@@ -137,6 +138,9 @@ def _cut(value: Json, depth: int) -> Json:
             return {name: _cut(inner, depth - 1) for name, inner in plain[:_MOST_MEMBERS]}
         case list():
             return [_cut(inner, depth - 1) for inner in value[:1]] if depth > 0 else []
+        case str() if looks_issued(value):
+            # What was once shown in documentation is no less a credential.
+            return "example"
         case str():
             return value if len(value) <= _LONGEST_TEXT else f"{value[: _LONGEST_TEXT - 1]}…"
         case float() if value != value or abs(value) == float("inf"):

@@ -23,7 +23,7 @@ from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError
 from skills_catalog.model import Integration
 from skills_catalog.templates import Malformed, address, is_host_value
-from skills_catalog.verbs import imperative
+from skills_catalog.verbs import VERBS, imperative
 from skills_catalog.verification.paths import base_path, is_server
 from skills_catalog.verification.values import Values
 from skills_catalog.writing import block
@@ -417,15 +417,15 @@ def _description(operation: Operation, name: str) -> str:
     said = _as_order(first_sentence(operation.description, _LONGEST_DESCRIPTION))
     summary = re.sub(r"\s*\[deprecated\]\s*", "", operation.summary, flags=re.IGNORECASE)
     short = _as_order(first_sentence(summary, 120))
-    if not said or _says_the_same(short, said):
-        text = said if len(said) >= len(short) else short
-    elif not short or len(short) + len(said) >= _LONGEST_DESCRIPTION:
-        text = said if _is_order(said) or not _is_order(short) else short
+    if _is_order(short) and not _is_order(said):
+        text = short
+    elif not short or _says_the_same(short, said) or len(short) + len(said) >= _LONGEST_DESCRIPTION:
+        text = said or short
     else:
-        text = f"{short} {said}"
-    if len(text) < 10:
+        text = f"{short} {said}" if said else short
+    if not _is_order(text):
         words = name.replace("_", " ")
-        text = ended(f"{words[:1].upper()}{words[1:]}") if not text else f"{ended(words)} {text}"
+        text = f"{ended(words)} {text}".strip()
     return text
 
 
@@ -433,11 +433,14 @@ def _as_order(sentence: str) -> str:
     """`Returns the task.` as `Return the task.`"""
     first, space, rest = sentence.partition(" ")
     verb = imperative(first) if first.isalpha() else None
+    if verb == "allow" and (order := re.match(r"(?:you|users|apps|an? \w+) to (\w+)(.*)", rest, re.DOTALL)):
+        return f"{order[1].capitalize()}{order[2]}"
     return f"{verb.capitalize()}{space}{rest}" if verb and space and first.lower() != verb else sentence
 
 
 def _is_order(sentence: str) -> bool:
-    return imperative(sentence.partition(" ")[0].rstrip(".")) is not None
+    first = sentence.partition(" ")[0].rstrip(".").lower()
+    return first in VERBS or first in ("return", "perform")
 
 
 def _says_the_same(one: str, other: str) -> bool:

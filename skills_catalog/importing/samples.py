@@ -12,6 +12,7 @@ from typing import Final
 from skills_catalog.descriptions.model import NOTHING, Json
 from skills_catalog.descriptions.schemas import referred
 from skills_catalog.importing.patterns import matching
+from skills_catalog.linting.safety import looks_issued
 
 _FORMATS: Mapping[str, str] = {
     "date-time": "2026-01-05T10:00:00Z",
@@ -206,7 +207,9 @@ def _is_fit_to_print(value: Json) -> bool:
         text.encode()
     except (ValueError, TypeError, UnicodeEncodeError, RecursionError):
         return False
-    return len(text) <= _MOST_OWN and all(abs(number) < 2**53 for number in _numbers_in(value))
+    return (
+        len(text) <= _MOST_OWN and not looks_issued(text) and all(abs(number) < 2**53 for number in _numbers_in(value))
+    )
 
 
 def _numbers_in(value: Json) -> Iterator[int | float]:

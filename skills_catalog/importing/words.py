@@ -18,6 +18,9 @@ _SCRIPTS = (
     (re.compile(r"\[([^\]\[]*)\]\[[^\]\[]*\]"), r"\1"),
     (re.compile(r"\*\*|__(?=\w)|(?<=\w)__"), ""),
     (re.compile(r"(?<!\w)[*_](?=\S)([^*_\n]+)(?<=\S)[*_](?!\w)"), r"\1"),
+    # How a request is made is not for those who only name the action.
+    (re.compile(r"[,;]? (by|with) (making|sending) an? `?[A-Z]+`? request to [`<]?https?://[^\s`>]*[`>]?"), ""),
+    (re.compile(r"\s\(?[`<]?https?://[^\s`>)]*[`>]?\)?"), ""),
     (re.compile(r"&(amp|#38);"), "&"),
     (re.compile(r"&(lt|#60);"), "<"),
     (re.compile(r"&(gt|#62);"), ">"),
@@ -27,14 +30,17 @@ _SCRIPTS = (
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 # Lines that are about the documentation, not about the thing.
 _ASIDE = re.compile(
-    r"(?i)^(>|#|\||---|={3}|[-*] |\d+\. |(note|important|warning|tip|deprecated|required scopes?|caution|info|see|example)\b ?:)"
+    r"(?i)^(>|#|\||---|={3}|[-*] |\d+\. |note that|please note|(note|important|warning|tip|deprecated|required scopes?|caution|info|see|example)\b ?:)"
 )
 _END = re.compile(r"(?<=[.!?])[)\"'`]?\s+(?=[A-Z`\"'(\[]|$)")
 _NOT_AN_END = re.compile(r"(?i)\b(e\.g|i\.e|etc|vs|approx|incl|resp|cf|no|fig|st|dr|mr|ms)\.$")
 _NOISE = re.compile(r"(?i)\s*(\((optional|required|read[- ]only|deprecated)\)|\[(optional|required|deprecated)\])")
 _OPENING = re.compile(
-    r"(?i)^((optional|required|output only|read-only|immutable)[.:] *|this (endpoint|method|operation|api)"
-    r" (is used to|can be used to|allows you to|lets you|will|enables you to) )+"
+    r"(?i)^((optional|required|output only|read-only|immutable|conditional)[.:] *"
+    r"|(you|users|clients|apps|an? \w+|the \w+) (can|may) (now |also |use (this|the) [\w ]{3,30}? to )?"
+    r"|(use|used|call) (this|the) (endpoint|method|operation|api|call|request) to "
+    r"|(the|this) ([\w`/.-]+ )?(endpoint|method|operation|api|call|request) (is used to|can be used to|can|allows you to|lets you"
+    r"|will|enables you to|allows|is for) )+"
 )
 
 
