@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Effect = Literal["read", "create", "update", "delete", "send"]
@@ -241,6 +241,8 @@ class Integration:
     base_url: str
     auth: tuple[AuthMethod, ...]
     skills: Mapping[str, Skill]
+    #: Names of actions that were imported and that nobody reviewed: left out of `skills` where calls are made.
+    unreviewed: frozenset[str] = frozenset()
     categories: tuple[str, ...] = ()
     version: str = "0.1.0"
     docs_url: str | None = None
@@ -258,6 +260,14 @@ class Integration:
     source: str = ""
     #: SHA-256 of what the file says; comments and layout do not change it.
     digest: str = ""
+
+    def reviewed(self) -> Integration:
+        """The same without the actions that nobody reviewed."""
+        unreviewed = frozenset(name for name, skill in self.skills.items() if skill.lifecycle == "unreviewed")
+        if not unreviewed:
+            return self
+        skills = {name: skill for name, skill in self.skills.items() if name not in unreviewed}
+        return replace(self, skills=skills, unreviewed=unreviewed)
 
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""

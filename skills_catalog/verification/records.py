@@ -54,6 +54,8 @@ class Record:
     actions: int
     match: int
     not_described: int
+    #: What of the description was imported, where the definition was.
+    select: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
 
 
@@ -108,7 +110,13 @@ def explained(compared: Sequence[Compared], reasons: Sequence[Reason]) -> tuple[
     return found, [reason for reason in reasons if reason not in used]
 
 
-def recorded(description: Description, found: Sequence[Explained], reasons: Sequence[Reason], date: str) -> Record:
+def recorded(
+    description: Description,
+    found: Sequence[Explained],
+    reasons: Sequence[Reason],
+    date: str,
+    select: Sequence[str] = (),
+) -> Record:
     """The record of a verification."""
     return Record(
         description=re.sub(r"\s+", " ", description.title).strip() or Path(description.source).stem,
@@ -120,6 +128,7 @@ def recorded(description: Description, found: Sequence[Explained], reasons: Sequ
         actions=len(found),
         match=sum(one.verdict == "matches" for one in found),
         not_described=sum(one.verdict == NOT_DESCRIBED for one in found),
+        select=tuple(select),
         reasons=tuple(reasons),
     )
 
@@ -127,6 +136,8 @@ def recorded(description: Description, found: Sequence[Explained], reasons: Sequ
 def record_text(record: Record, definition: str) -> str:
     """The record as a file."""
     members: dict[str, Any] = {name: getattr(record, name) for name in (*_TEXTS, *_COUNTS)}
+    if record.select:
+        members["select"] = list(record.select)
     members["reasons"] = [
         {
             "action": one.action,
@@ -156,10 +167,18 @@ class _Reader:
 
     def record(self) -> Record:
         value = self._mapping((), self._document.value)
-        self._only((), value, (*_TEXTS, *_COUNTS, "reasons"))
+        self._only((), value, (*_TEXTS, *_COUNTS, "select", "reasons"))
         texts = {name: self._text((name,), value.get(name)) for name in _TEXTS}
         counts = {name: self._count((name,), value.get(name)) for name in _COUNTS}
-        return Record(**texts, **counts, reasons=tuple(self._reasons(value.get("reasons", []))))  # type: ignore[arg-type]
+        select = value.get("select", [])
+        if not isinstance(select, list):
+            raise self._wrong(("select",), "Must be a list.")
+        return Record(
+            **texts,  # type: ignore[arg-type]
+            **counts,  # type: ignore[arg-type]
+            select=tuple(self._text(("select", number), one) for number, one in enumerate(select)),
+            reasons=tuple(self._reasons(value.get("reasons", []))),
+        )
 
     def _reasons(self, listed: Any) -> Iterator[Reason]:
         if not isinstance(listed, list):
