@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,8 +91,7 @@ def import_(
     added as `lifecycle: unreviewed`: they load, and are neither listed nor callable until you remove that line.
     What could not be brought over is listed.
     """
-    with _progress("Reading the description …"):
-        description = description_of(spec)
+    description = description_of(spec)
     slug = _slug(slug, description)
     file = folder / f"{slug}.yaml"
     if file.exists():
@@ -281,16 +281,19 @@ def _print(outcome: _Outcome) -> None:
 @contextmanager
 def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
     """A line on stderr that counts, where somebody can see it."""
-    shown = sys.stderr.isatty()
+    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    told = False
 
     def tell(done: int, every: int) -> None:
+        nonlocal told
         if shown and every >= 20 and (done % 10 == 0 or done == every):
+            told = True
             sys.stderr.write(f"\r{doing} {done} of {every}\x1b[K")
             sys.stderr.flush()
 
     try:
         yield tell
     finally:
-        if shown:
+        if told:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

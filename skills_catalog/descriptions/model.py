@@ -93,7 +93,7 @@ class SecurityScheme:
     description: str = ""
     #: api_key: where the key goes, and its name there.
     location: str = ""
-    key: str = ""
+    key_name: str = ""
     flows: tuple[OAuthFlow, ...] = ()
 
 

@@ -181,7 +181,7 @@ def _scheme(name: str, node: Mapping[str, Any]) -> SecurityScheme:
     match text(node.get("type")), text(node.get("scheme")).lower():
         case "apiKey", _:
             return SecurityScheme(
-                name=name, type="api_key", description=said, location=text(node.get("in")), key=text(node.get("name"))
+                name=name, type="api_key", description=said, location=text(node.get("in")), key_name=text(node.get("name"))
             )
         case "http", "bearer":
             return SecurityScheme(name=name, type="bearer", description=said)
@@ -335,7 +335,7 @@ def without_credentials(
     parameters: Iterable[Parameter], schemes: Mapping[str, SecurityScheme]
 ) -> tuple[Parameter, ...]:
     """The parameters, those marked that a security scheme of the description fills."""
-    keys = {(scheme.location, scheme.key.lower()) for scheme in schemes.values() if scheme.type == "api_key"}
+    keys = {(scheme.location, scheme.key_name.lower()) for scheme in schemes.values() if scheme.type == "api_key"}
     return tuple(
         replace(one, credential=one.credential or (one.location, one.name.lower()) in keys) for one in parameters
     )

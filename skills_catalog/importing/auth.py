@@ -98,14 +98,14 @@ def _methods(scheme: SecurityScheme, base_url: str, made: Ways) -> list[dict[str
 
 
 def _api_key(scheme: SecurityScheme, name: str, made: Ways) -> list[dict[str, Json]]:
-    if scheme.location not in ("header", "query", "cookie") or not scheme.key:
+    if scheme.location not in ("header", "query", "cookie") or not scheme.key_name:
         made.notes.append(f"auth: where {scheme.name} goes is not said.")
         return []
-    if scheme.location == "header" and (not is_header_name(scheme.key) or is_transport_header(scheme.key)):
+    if scheme.location == "header" and (not is_header_name(scheme.key_name) or is_transport_header(scheme.key_name)):
         made.notes.append(f"auth: {scheme.name} goes into a header that cannot be set.")
         return []
-    method: dict[str, Json] = {"name": name, "type": "api_key", "in": scheme.location, "as": scheme.key}
-    if scheme.key.lower() == "authorization":
+    method: dict[str, Json] = {"name": name, "type": "api_key", "in": scheme.location, "as": scheme.key_name}
+    if scheme.key_name.lower() == "authorization":
         prefix = re.search(
             r"\b(Bearer|Bot|Token|Basic|ApiKey|Key)\b", f"{scheme.description} {scheme.name}", re.IGNORECASE
         )

@@ -79,7 +79,7 @@ class Imported:
 
     def text(self, about: str) -> str:
         """The whole file, with `about` as its first comment."""
-        guesses = {"whoami": "a guess, from the names of the action and its answer"}
+        guesses = {"whoami": "a guess"}
         lines = [*(f"# {line}" for line in about.splitlines()), *block(self.head, notes=guesses), ""]
         if self.definitions:
             lines += ["$defs:", *block(self.definitions, 2), ""]
@@ -259,7 +259,7 @@ class _Making:
         if page is None:
             return {}
         spec["page"] = page
-        return {"page": "a guess, from the names of the params and the answer"}
+        return {"page": "a guess"}
 
     def _path(self, operation: Operation, path: str) -> str:
         """The path of the request after the base URL."""
@@ -423,7 +423,7 @@ def _description(operation: Operation, name: str) -> str:
         text = said or short
     else:
         text = f"{short} {said}" if said else short
-    if not _is_order(text):
+    if not _is_order(text) and words_of(text)[:1] != name.split("_")[:1]:
         words = name.replace("_", " ")
         text = f"{ended(words)} {text}".strip()
     return text

@@ -63,6 +63,9 @@ def slug_of(description: Description) -> str:
     """A slug from the host of the API, or from its title where many share the host; empty where neither tells."""
     host = re.sub(r"^https?://|[/:].*$", "", description.servers[0]) if description.servers else ""
     labels = [label for label in host.split(".") if re.fullmatch(r"[a-z0-9-]+", label)]
+    telling = [label for label in labels[:-1] if label in re.findall(r"[a-z0-9]+", description.title.lower())]
+    if telling and telling[0] not in ("api", "www", "app"):
+        return re.sub(r"^[^a-z]+", "", telling[0].replace("-", "_"))[:32]
     if len(labels) > 1 and labels[-2] not in ("googleapis", "amazonaws", "azure", "herokuapp", "co", "com"):
         return re.sub(r"^[^a-z]+", "", labels[-2].replace("-", "_"))[:32]
     noise = {"api", "apis", "rest", "web", "http", "the", "openapi", "official", "spec", "specification", "preview"}
@@ -149,6 +152,9 @@ def _ordered(operation: Operation, groups: Sequence[list[str]], words: list[str]
     if not groups and words and words[0] == operation.method.lower() and words[0] in ("post", "patch", "put"):
         # `post-page` says the method, not what is done.
         verb, rest = _VERBS[operation.method], words[1:]
+    elif place is None and words and _begins_with(operation, words[0]):
+        # A verb that we do not know, and that the vendor's summary begins with too.
+        verb, rest = words[0], words[1:]
     elif place is not None:
         verb, rest = words[place], [*words[:place], *words[place + 1 :]]
     else:
@@ -159,6 +165,11 @@ def _ordered(operation: Operation, groups: Sequence[list[str]], words: list[str]
     elif about and rest:
         about = [*about[:-1], _one(about[-1])] if rest[0] not in _SMALL else about
     return [verb, *about, *rest]
+
+
+def _begins_with(operation: Operation, word: str) -> bool:
+    text = operation.summary or operation.description
+    return words_of(text.strip()[:100])[:1] in ([word], [f"{word}s"])
 
 
 def _default_verb(operation: Operation) -> str:
