@@ -83,7 +83,8 @@ class Comparison:
             return self._headers.get(wire.lower(), implied)
         schema = self._body_schema()
         if schema is None:
-            return None
+            # That there is no such body is told once; what goes elsewhere is told of each.
+            return None if any(one.name == wire for one in self._operation.parameters) else True
         if param.whole:
             return schema
         for step in param.wire:

@@ -48,7 +48,8 @@ class Values:
             errors = list(islice(check.iter_errors(value), _MOST_FOUND))
         except ValueError:
             return [Wrong(path=(), message="is nested too deeply to be checked")]
-        return [_wrong(error) for error in errors]
+        found = [_wrong(error) for error in errors]
+        return [one for one in found if not one.unknown or self._is_unknown(schema, one)]
 
     def takes(self, schema: Json, value: Json, side: Side = "request") -> bool:
         check = self._validator(schema, side)
@@ -72,6 +73,17 @@ class Values:
             # What is required may stand there, though the vendor forgot to say what it is.
             known = {**known, **{name: {} for name in sorted(required - known.keys())}}
         return known, required, is_open
+
+    def _is_unknown(self, schema: Json, wrong: Wrong) -> bool:
+        """Whether a name is really unknown: where a part of a schema fails, the names that it knows count for nothing."""
+        for step in wrong.path:
+            if isinstance(step, int):
+                items = resolved(schema, self.definitions)
+                schema = items.get("items", {}) if isinstance(items, dict) else {}
+            else:
+                schema = self.properties(schema)[0].get(step, {})
+        known = self.properties(schema)[0]
+        return any(name not in known for name in wrong.unknown)
 
     # ------------------------------------------------------------------ what a schema says
 
