@@ -13,7 +13,7 @@ WIDTH = 120
 _BELOW = frozenset({"auth", "examples"})
 #: A plain scalar in block and in flow context, as every YAML reader takes it for text.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_ .,;()/+@=!?'’–…$^*%<>\"`&|~{}\[\]-]*|[0-9]+\.[0-9]+\.[0-9]+")
-_PLAIN_IN_FLOW = re.compile(r"[A-Za-z_/$][A-Za-z0-9_ .;()/+@=!?'’–…$^*%<>~-]*")
+_PLAIN_IN_FLOW = re.compile(r"[A-Za-z_/$][A-Za-z0-9_ .;()/+@=!'’–…$^*%<>~-]*")
 #: Words that YAML 1.1 takes for something else.
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity"})
 _COLON = re.compile(r":(?=\S)")

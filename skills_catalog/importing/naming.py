@@ -93,7 +93,7 @@ def _shared_group(description: Description) -> list[str]:
     """The group in which nearly all operations are (`users` of Gmail): it tells nothing."""
     first = Counter(" ".join(groups[0]) for one in description.operations if (groups := _parts(one)[0]))
     group, many = next(iter(first.most_common(1)), ("", 0))
-    return group.split() if many > len(description.operations) * 0.6 else []
+    return group.split() if many > max(4, len(description.operations) * 0.6) else []
 
 
 def _short(operation: Operation, shared: list[str]) -> list[str]:

@@ -233,7 +233,7 @@ class Shapes:
             return made
         # Written as text it is meant as what the type says.
         for one in (default, _as_type(default, made.get("type"))):
-            if self.validates(made, one):
+            if _can_be_written(one) and self.validates(made, one):
                 return {**made, "default": one}
         return made
 
@@ -371,7 +371,7 @@ def _choices(schema: Mapping[str, Json], types: list[str]) -> list[Json] | None:
             values.append(value)
     if None in values and types and "null" not in types:
         types.append("null")
-    if any(isinstance(value, str) and not _is_text(value) for value in values):
+    if not all(_can_be_written(value) for value in values):
         return None
     if types and not all(_has_type(value, types) for value in values):
         types.clear()
@@ -437,6 +437,15 @@ def _is_read_only(schema: Json, definitions: Mapping[str, Json]) -> bool:
 
 def _is_small(value: Json) -> bool:
     return not isinstance(value, dict | list) or len(json.dumps(value)) <= 200
+
+
+def _can_be_written(value: Json) -> bool:
+    """Whether every reader of a file gets the value that was meant."""
+    if isinstance(value, str):
+        return _is_text(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return math.isfinite(value) and abs(value) < 2**63
+    return True
 
 
 def _is_text(text: str) -> bool:

@@ -10,7 +10,7 @@ from skills_catalog.model import Example, Integration, Skill
 from skills_catalog.verification.differences import Compared, Difference
 from skills_catalog.verification.documents import compare_document
 from skills_catalog.verification.operations import Built, Comparison
-from skills_catalog.verification.paths import Found, Part, Paths, concrete, is_server
+from skills_catalog.verification.paths import Found, Part, Paths, concrete, is_server, sketched
 from skills_catalog.verification.values import Values
 
 
@@ -55,6 +55,10 @@ class Verification:
             return self._document(skill, requests, failed)
         found = [self._paths.find(request.built.method, request.parts) for request in requests]
         first = next((one for one in found if one is not None), None)
+        if first is None and not requests and skill.examples:
+            # What it declares can be compared all the same.
+            parts = sketched(integration.base_url, skill, skill.examples[0].params)
+            first = self._paths.find(skill.request.method, parts)
         if first is None:
             return self._not_found(skill, requests, failed)
         differences = [*failed, *self._around(integration, first)]
@@ -68,7 +72,7 @@ class Verification:
                 comparison = Comparison(integration, skill, one.operation, self._values)
             differences += comparison.request(at, request.params, request.built, one.values)
             differences += comparison.answer(at, request.example.status, request.example.data)
-        keys = frozenset(one.operation.key for one in found if one is not None)
+        keys = frozenset(one.operation.key for one in (first, *found) if one is not None)
         return _compared(skill, first.operation.line, differences, keys)
 
     def _around(self, integration: Integration, found: Found) -> list[Difference]:

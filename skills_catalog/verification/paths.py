@@ -105,6 +105,21 @@ def concrete(skill: Skill, params: Mapping[str, object], path: str) -> list[Part
     return based + [replace(part, text=unquote(text)) for part, text in zip(own, texts[before:], strict=True)]
 
 
+def sketched(base_url: str, skill: Skill, params: Mapping[str, object]) -> list[Part]:
+    """The segments that a path would have, where no request can be built: values as they stand, `x` for what lacks."""
+    base = urlsplit(_VARIABLE.sub("x", base_url)).path.strip("/")
+    parts = [Part(unquote(text), fixed=True) for text in base.split("/") if text]
+    for pieces in skill.request.segments:
+        text = "".join(
+            unquote(piece.text) if isinstance(piece, Text) else str(params.get(piece.name) or "x") for piece in pieces
+        )
+        fixed = all(isinstance(piece, Text) for piece in pieces)
+        slashes = any(isinstance(piece, Variable) and piece.keep_slash for piece in pieces)
+        texts = text.split("/") if slashes else [text]
+        parts += [Part(one, joins=at > 0, fixed=fixed) for at, one in enumerate(texts)]
+    return parts
+
+
 def base_path(server: str, variables: Mapping[str, ServerVariable]) -> str:
     """The path of a server's URL, its variables filled with their defaults."""
     filled = _VARIABLE.sub(lambda match: variables[match[1]].default if match[1] in variables else "x", server)

@@ -167,9 +167,13 @@ def test_an_action_that_the_vendor_does_not_describe_says_only_that() -> None:
     assert compare(text)["delete_note"].verdict == "not described"
 
 
-def test_an_example_that_makes_no_request_differs() -> None:
-    found = compare(edited("params: {id: 9}", "params: {id: nine}"))["delete_note"]
-    assert [(one.kind, one.at) for one in found.differences] == [("request", ("examples", 0))]
+def test_an_example_that_makes_no_request_differs_and_the_rest_is_compared() -> None:
+    text = edited("params: {id: 9}", "params: {id: nine}").replace("id: {type: integer", "id: {in: path, type: integer")
+    found = compare(text.replace("    effect: delete\n", "    effect: delete\n    deprecated: {since: '2026'}\n"))
+    assert [(one.kind, one.at) for one in found["delete_note"].differences] == [
+        ("request", ("examples", 0)),
+        ("deprecated", ("deprecated",)),
+    ]
 
 
 def test_a_name_within_the_body_that_nobody_knows_is_found_though_objects_are_open() -> None:
