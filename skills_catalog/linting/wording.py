@@ -63,9 +63,8 @@ def asks(integration: Integration) -> Found:
             yield "warning", (*at, *(("asks",) if skill.asks else ())), message
         known = _known(skill)
         for number, ask in enumerate(skill.asks):
-            own = _stems(ask)
             place = (*at, "asks", number)
-            if common := sorted(word for word in own if word in known):
+            if common := [word for word in _words(ask) if _stem(word) in known]:
                 yield (
                     "warning",
                     place,
@@ -103,13 +102,23 @@ def _known(skill: Skill) -> set[str]:
     return _stems(" ".join((skill.name.replace("_", " "), skill.title, skill.description)))
 
 
+def _words(text: str) -> list[str]:
+    """The words that mean something, each once."""
+    found = re.findall(r"[a-z0-9]+", text.lower())
+    return [word for word in dict.fromkeys(found) if word not in _SMALL]
+
+
 def _stems(text: str) -> set[str]:
-    return {_stem(word) for word in re.findall(r"[a-z0-9]+", text.lower()) if word not in _SMALL}
+    return {_stem(word) for word in _words(text)}
 
 
 def _stem(word: str) -> str:
-    if len(word) <= 4:
+    """What forms of a word have in common, as far as a rule can tell: `notes`, `note`; `creating`, `create`."""
+    if len(word) <= 3:
         return word
     if word.endswith("ies"):
         return f"{word[:-3]}y"
-    return re.sub(r"(ing|ed|es|s)$", "", word)
+    word = re.sub(r"(?<=ch|sh|ss)es$|(?<=[xz])es$|(?<=[^s])s$", "", word)
+    if len(word) > 5:
+        word = re.sub(r"(ing|ed)$", "", word)
+    return word.removesuffix("e")
