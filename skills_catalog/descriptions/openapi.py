@@ -181,7 +181,11 @@ def _scheme(name: str, node: Mapping[str, Any]) -> SecurityScheme:
     match text(node.get("type")), text(node.get("scheme")).lower():
         case "apiKey", _:
             return SecurityScheme(
-                name=name, type="api_key", description=said, location=text(node.get("in")), key_name=text(node.get("name"))
+                name=name,
+                type="api_key",
+                description=said,
+                location=text(node.get("in")),
+                key_name=text(node.get("name")),
             )
         case "http", "bearer":
             return SecurityScheme(name=name, type="bearer", description=said)

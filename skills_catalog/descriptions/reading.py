@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from skills_catalog.descriptions.discovery import read_discovery
 from skills_catalog.descriptions.documents import MAX_BYTES, read_document
 from skills_catalog.descriptions.graphql import read_graphql
-from skills_catalog.descriptions.model import Description, DescriptionError
+from skills_catalog.descriptions.model import Description, DescriptionError, Json
 from skills_catalog.descriptions.openapi import read_openapi, without_credentials
 from skills_catalog.descriptions.swagger import read_swagger
+from skills_catalog.descriptions.taming import Taming
 
 #: Of more operations nobody reads a list.
 MAX_OPERATIONS = 20_000
@@ -38,7 +40,7 @@ def read_description(content: bytes, source: str) -> Description:
     """The description in these bytes; `source` names it in messages. Raises `DescriptionError`."""
     digest = hashlib.sha256(content).hexdigest()
     if len(content) <= MAX_BYTES and _is_graphql(content, source):
-        return read_graphql(content, source, digest)
+        return _tamed(read_graphql(content, source, digest))
     document = read_document(content, source)
     if not isinstance(document, dict):
         raise DescriptionError(f"{source}: is no description: it must be an object.")
@@ -57,11 +59,29 @@ def read_description(content: bytes, source: str) -> Description:
     if not description.operations:
         why = next(iter(description.unreadable.values()), "")
         raise DescriptionError(f"{source}: has no operation that can be read{': ' + why if why else '.'}")
-    operations = (
-        replace(one, parameters=without_credentials(one.parameters, description.schemes))
+    return _tamed(description)
+
+
+def _tamed(description: Description) -> Description:
+    """The description with schemas that are no more work than they look, and with its credentials marked."""
+    taming = Taming(description.definitions)
+
+    def media(schemas: Mapping[str, Json]) -> dict[str, Json]:
+        return {name: schema if schema is None else taming.tame(schema) for name, schema in schemas.items()}
+
+    operations = tuple(
+        replace(
+            one,
+            parameters=tuple(
+                replace(parameter, schema=taming.tame(parameter.schema))
+                for parameter in without_credentials(one.parameters, description.schemes)
+            ),
+            body=replace(one.body, media=media(one.body.media)) if one.body else None,
+            responses=tuple(replace(response, media=media(response.media)) for response in one.responses),
+        )
         for one in description.operations
     )
-    return replace(description, operations=tuple(operations))
+    return replace(description, operations=operations, definitions=taming.definitions)
 
 
 def _is_graphql(content: bytes, source: str) -> bool:

@@ -187,7 +187,11 @@ def _scheme(name: str, node: Mapping[str, Any]) -> SecurityScheme:
     match text(node.get("type")):
         case "apiKey":
             return SecurityScheme(
-                name=name, type="api_key", description=said, location=text(node.get("in")), key_name=text(node.get("name"))
+                name=name,
+                type="api_key",
+                description=said,
+                location=text(node.get("in")),
+                key_name=text(node.get("name")),
             )
         case "basic":
             return SecurityScheme(name=name, type="basic", description=said)

@@ -88,6 +88,8 @@ class Answers:
         if "array" in kinds and "object" not in kinds:
             items = said.get("items", {})
             return [self._made_up(items, depth - 1)] if depth > 0 else []
+        if known and ("object" in kinds or not kinds) and depth <= 0:
+            return {}
         if known and ("object" in kinds or not kinds):
             members: dict[str, Json] = {}
             for name in sorted(known, key=lambda name: name not in required):

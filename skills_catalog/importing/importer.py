@@ -131,7 +131,7 @@ def import_operations(
     imported = making.imported()
     if not imported.actions:
         why = next(iter(imported.left_out.values()), "")
-        raise CannotImport(f"None of the operations can be brought over{f': {why}' if why else ''}.")
+        raise CannotImport(f"None of the operations can be brought over{f': {why.rstrip('.')}' if why else ''}.")
     return _checked(imported, check)
 
 

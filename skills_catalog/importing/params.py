@@ -353,10 +353,10 @@ class Inputs:
 
     def _fill(self, wanted: Sequence[_Wanted], made: Input) -> None:
         """The schemas, as large as they may be, and the example's params."""
-        for depth in (None, 8, 6, 5, 4, 3, 2, 1):
+        for depth in (None, 8, 6, 4, 3, 2, 1, 0):
             try:
                 schemas = [
-                    self._shapes.made(one.schema, depth=depth or DEEPEST, named=depth is None)
+                    self._shapes.made(one.schema, depth=DEEPEST if depth is None else depth, named=depth is None)
                     if "const" not in one.entry
                     else {}
                     for one in wanted

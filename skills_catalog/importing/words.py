@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 #: More text than that is not looked at.
 _MOST_READ = 4000
@@ -57,6 +58,7 @@ def plain(text: str) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(maxsize=16_384)
 def first_sentence(text: str, most: int) -> str:
     """The first sentence of a text, cut where it has more than `most` characters; empty where there is none."""
     lines = [line for line in plain(text).split("\n") if not _ASIDE.match(line)]

@@ -13,6 +13,8 @@ from skills_catalog.model import Skill, Text, Variable
 from skills_catalog.verification.values import Values, readings
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
+#: Variables within one segment of a path.
+_MOST_VARIABLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +198,7 @@ def _aligned(wanted: tuple[str, ...], path: tuple[Part, ...]) -> tuple[dict[str,
 @lru_cache(maxsize=8192)
 def _segment_pattern(segment: str) -> re.Pattern[str]:
     pieces = _VARIABLE.split(segment)
+    if len(pieces) > 2 * _MOST_VARIABLES + 1:
+        # Each more multiplies the ways in which a text could be cut.
+        return re.compile(r"(?!)")
     return re.compile("(.+)".join(re.escape(piece) for piece in pieces[::2]), re.DOTALL)

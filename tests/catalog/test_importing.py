@@ -409,6 +409,62 @@ def test_schemas_without_end_are_cut_to_what_fits() -> None:
     assert time.monotonic() - started < 10
 
 
+def tree(keyword: str, levels: int = 60, **beside: Any) -> dict[str, Any]:
+    """Schemas that each say twice that a value is also the next one."""
+    schemas: dict[str, Any] = {
+        f"S{n}": {keyword: [{"$ref": f"#/components/schemas/S{n + 1}"}] * 2, **beside} for n in range(levels)
+    }
+    schemas[f"S{levels}"] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    return schemas
+
+
+CIRCLE = {
+    "S0": {"allOf": [{"$ref": "#/components/schemas/S1"}, {"$ref": "#/components/schemas/S0"}]},
+    "S1": {"oneOf": [{"$ref": "#/components/schemas/S0"}], "properties": {"a": {"type": "string"}}},
+}
+WIDE = {
+    "S0": {
+        "type": "object",
+        "properties": {
+            f"p{i}": {"type": "object", "properties": {f"q{j}": {"type": "string"} for j in range(200)}}
+            for i in range(149)
+        },
+    }
+}
+TOWER: dict[str, Any] = {
+    f"S{n}": {"allOf": [{"$ref": f"#/components/schemas/S{n + 1}"}], "properties": {f"p{n}": {"type": "string"}}}
+    for n in range(3000)
+}
+
+
+@pytest.mark.parametrize(
+    "schemas",
+    [
+        tree("allOf"),
+        tree("anyOf"),
+        tree("oneOf", 40, properties={"again": {"$ref": "#/components/schemas/S3"}}),
+        CIRCLE,
+        WIDE,
+        {**TOWER, "S3000": {"type": "object"}},
+    ],
+    ids=["allOf", "anyOf", "oneOf", "circle", "wide", "tower"],
+)
+def test_schemas_that_are_more_work_than_they_look_cost_no_more_than_others(schemas: dict[str, Any]) -> None:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/S0"}}}
+    operation = {
+        "operationId": "makeIt",
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"description": "x", "content": content}},
+    }
+    spec = openapi({"/x": {"post": operation}}, components={"schemas": schemas})
+    started = time.monotonic()
+    integration = loaded(imported(spec))
+    verification = Verification(described(spec), without_credential)
+    for skill in integration.skills.values():
+        assert verification.compare(integration, skill).verdict == "matches"
+    assert time.monotonic() - started < 20
+
+
 def test_a_schema_that_is_used_twice_has_a_name_and_one_that_is_not_has_none() -> None:
     big = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(12)}}
     paths = {
