@@ -130,8 +130,8 @@ def import_operations(
     progress(len(operations), len(operations))
     imported = making.imported()
     if not imported.actions:
-        why = next(iter(imported.left_out.values()), "")
-        raise CannotImport(f"None of the operations can be brought over{f': {why.rstrip('.')}' if why else ''}.")
+        why = next((f": {why.rstrip('.')}" for why in imported.left_out.values()), "")
+        raise CannotImport(f"None of the operations can be brought over{why}.")
     return _checked(imported, check)
 
 
