@@ -14,9 +14,11 @@ from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.core.access import Access, Plans
+from gateway.core.access import Access, Plans, PrincipalsById
+from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
 from gateway.core.budgets import Budgets
+from gateway.core.carrying import Carrier, Sizes
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
@@ -26,19 +28,30 @@ from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
-from gateway.core.gateway import Gateway, Sizes
+from gateway.core.following import Following
+from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.ids import new_id
+from gateway.core.kept import AnswerCache, KeptAnswers
+from gateway.core.later import Later, RunWorker
 from gateway.core.limits import Limits
 from gateway.core.links import Links
+from gateway.core.once import Once
 from gateway.core.overrides import chosen
+from gateway.core.preflight import Preflight
+from gateway.core.preparation import Preparation
 from gateway.core.providers import Providers
+from gateway.core.repeats import Repeats
 from gateway.core.replicas import EVERY, Replicas
+from gateway.core.results import Results
+from gateway.core.run_book import RunBook
+from gateway.core.shaping import Shaping
 from gateway.core.usage import Usage
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest import routes as rest_routes
 from gateway.settings import BadSetting, Installation, Settings
+from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.events import SqlEvents
@@ -47,6 +60,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
 from gateway.store.orgs import SqlOrgs
+from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
 from gateway.store.valkey import ValkeyCounters
 from gateway.ui import routes as ui_routes
@@ -67,6 +81,8 @@ from skills_catalog.loader import SHIPPED, load_catalog
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
+#: Seconds for which an Idempotency-Key means the same call.
+_KEY_MEMORY = 86_400.0
 #: New objects after which the collector looks for circles; calls make next to none.
 _COLLECT_AFTER = 20_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -204,9 +220,74 @@ async def _services(
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
+    credentials, sizes = Credentials(source, links, clock), Sizes(response=settings.response_limit, inline=settings.inline_limit)
+    budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
+    queue = SqlQueue(database, vault, clock=None if clock is time else clock)
+    blobs = SqlBlobs(database, vault, clock=clock)
+    kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
+    cache = AnswerCache(kept, runs, queue, clock=clock)
+    preparation = Preparation(
+        catalogs=catalogs, connections=connections, credentials=credentials, links=links, plans=plans, clock=clock
+    )
+    carrier = Carrier(
+        preparation=preparation,
+        credentials=credentials,
+        upstream=upstream,
+        admission=Admission(limits, budgets),
+        budgets=budgets,
+        repeats=Repeats(clock=clock),
+        cache=cache,
+        sizes=sizes,
+        clock=clock,
+    )
+    book = RunBook(runs, queue, kept, changes, catalogs, public_url=public_url, clock=clock)
+    once = Once(
+        carrier=carrier,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        owner_id=owner_id,
+        ceiling=settings.sync_ceiling,
+        clock=clock,
+    )
+    later = Later(queue=queue, once=once, book=book, kept=kept, changes=changes, clock=clock)
+    gateway = Gateway(
+        preparation=preparation,
+        carrier=carrier,
+        once=once,
+        later=later,
+        cache=cache,
+        shaping=Shaping(kept, runs, queue, public_url=public_url),
+        runs=runs,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        sizes=sizes,
+        ceiling=settings.sync_ceiling,
+        owner_id=owner_id,
+        clock=clock,
+    )
+    worker = RunWorker(
+        queue=queue,
+        preparation=preparation,
+        carrier=carrier,
+        following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
+        kept=kept,
+        changes=changes,
+        principal_of=PrincipalsById(keys, orgs, plans, clock=clock),
+        owner_id=owner_id,
+        at_once=settings.run_workers,
+        clock=clock,
+    )
+    await stack.enter_async_context(worker)
     await stack.enter_async_context(
         Worker(
             [
+                ("settle runs of processes that are gone", 5.0, worker.settle),
+                ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
+                ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", EVERY, replicas.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
@@ -229,19 +310,10 @@ async def _services(
         usage=Usage(
             ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock
         ),
-        gateway=Gateway(
-            catalogs=catalogs,
-            connections=connections,
-            credentials=Credentials(source, links, clock),
-            upstream=upstream,
-            runs=runs,
-            links=links,
-            plans=plans,
-            limits=limits,
-            budgets=Budgets(providers.client_name, replicas=replicas, clock=clock),
-            sizes=Sizes(response=settings.response_limit, inline=settings.inline_limit),
-            clock=clock,
-        ),
+        gateway=gateway,
+        preflight=Preflight(preparation, limits, budgets),
+        runs=book,
+        results=Results(kept),
         discovery=Discovery(catalogs, connections, providers, public_url),
         connecting=Connecting(
             catalogs=catalogs,

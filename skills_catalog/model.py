@@ -259,6 +259,12 @@ class Integration:
     #: SHA-256 of what the file says; comments and layout do not change it.
     digest: str = ""
 
+    #: Whether any of its actions is answered from earlier answers.
+    has_cache: bool = field(init=False, default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_cache", any(skill.cache for skill in self.skills.values()))
+
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""
         return next((method for method in self.auth if method.name == name), None)

@@ -96,7 +96,12 @@ class RunningGateway:
     def forget_pace(self) -> None:
         """What was learnt of the pace that upstreams take: another test's 429 is not this one's."""
         assert self.services is not None
-        self.services.gateway._budgets._scopes.clear()
+        self.services.gateway._carrier._budgets._scopes.clear()
+
+    async def forget_answers(self) -> None:
+        """What is kept for later reads: each call asks its upstream again."""
+        assert self.services is not None
+        await self.services.gateway._queue.withdraw(self.org.id, "")  # type: ignore[attr-defined]
 
     async def connect(self, integration: str, credentials: Mapping[str, str], **more: Any) -> str:
         """Connects at once with a credential; gives back the connection's id."""

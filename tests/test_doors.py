@@ -276,6 +276,7 @@ async def test_every_door_makes_the_same_upstream_request(stage: Stage, name: st
     counterpart = stage.counterparts[use.slug]
     requests, outcomes = {}, {}
     for door, call in DOORS.items():
+        await stage.running.forget_answers()
         before = len(counterpart.seen)
         if name == "a status that is an error":
             counterpart.next(status=429, json={"error": "slow down"}, headers={"Retry-After": "3"})

@@ -546,7 +546,8 @@ async def test_a_key_in_the_body_is_put_there_by_the_gateway_alone(stage: Stage)
 
 async def test_rows_of_a_body_that_has_data_itself_stay_one_level_deeper(stage: Stage) -> None:
     query = {"projectSlug": "acme", "dashboardSlug": "sales-dashboard", "queryName": "cached_revenue"}
-    first, second = [(await stage.call("overscore", "run_query", query, user="project_key")).json() for _ in range(2)]
+    asked: dict[str, Any] = {"user": "project_key", "headers": {"Cache-Control": "no-cache"}}
+    first, second = [(await stage.call("overscore", "run_query", query, **asked)).json() for _ in range(2)]
     assert first["data"]["data"][0] == {"month": "2025-01", "total_revenue": 52400}
     assert first["data"]["metadata"]["cacheUrl"] is None
     assert "cacheTtl" not in first["data"]["metadata"]

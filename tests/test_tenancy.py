@@ -33,6 +33,10 @@ KINDS: dict[str, str] = {
     "/v1/connect/{id}/confirm": "flow",
     "/v1/connections/{id}": "connection",
     "/api-keys/{id}": "api_key",
+    "/v1/runs/{id}": "run",
+    "/v1/runs/{id}/cancel": "run",
+    "/v1/runs/{id}/retry": "run",
+    "/v1/results/{id}": "run",
 }
 #: What stands for a name of the catalog, which is everybody's.
 NAMES = {"integration": "github", "action": "get_repo"}
@@ -42,6 +46,9 @@ BODIES: dict[str, Any] = {
     "POST /v1/connect/{id}/confirm": {"user": "default", "handle": "x"},
     "PUT /v1/org/redirect-urls": {"redirect_urls": []},
     "POST /api-keys": {"name": "k"},
+    "POST /v1/runs/{id}/cancel": {},
+    "POST /v1/runs/{id}/retry": {},
+    "POST /v1/preflight": {"integration": "github", "action": "get_repo", "params": {"repo": "acme/webapp"}},
     "POST /v1/{integration}/{action}": {"params": {"repo": "acme/webapp"}},
 }
 #: What a route cannot do without.
@@ -126,6 +133,8 @@ async def furnish(running: RunningGateway, tenant: Tenant, github: Running[GitHu
     tenant.ids["connection"] = made["connection_id"]
     flow = await asked("POST", "/v1/connect", {"integration": "github", "auth": "token", "user": "somebody"})
     tenant.ids["flow"] = flow["connection_id"]
+    run = await asked("POST", "/v1/github/get_repo", {"params": {"repo": "acme/webapp"}, "wait": 20, "max_items": 1})
+    tenant.ids["run"] = run["meta"]["run_id"]
     tenant.keys |= {"full_access": key, "test": tenant.org.test}
     for level in LEVELS[:-1]:
         made = await asked("POST", "/api-keys", {"name": level, "level": level})
@@ -164,7 +173,7 @@ def unknown(thing: str) -> str:
 async def belongings(stage: Stage, tenant: Tenant) -> Any:
     """What an org has, as it sees it itself; counts of uses aside."""
     found = {}
-    for path in ("/v1/connections", "/api-keys", "/v1/org/redirect-urls", f"/v1/connect/{tenant.ids['flow']}"):
+    for path in ("/v1/connections", "/api-keys", "/v1/org/redirect-urls", "/v1/runs", f"/v1/connect/{tenant.ids['flow']}"):
         answer = await stage.running.ask("GET", path, key=tenant.org.live)
         found[path] = re.sub(r'"(request_count|last_used_at)":("[^"]*"|\d+|null)', "", answer.body.decode())
     return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, keys, usage
+from gateway.rest import calls, connections, discovery, events, keys, runs, usage
 from gateway.web.routing import Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
@@ -21,6 +21,12 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/verify", keys.verify, "read_only"),
     Route("GET", "/v1/usage", usage.usage, "read_only"),
     Route("GET", "/v1/ledger", usage.ledger, "read_only"),
+    Route("POST", "/v1/preflight", calls.preflight, "read_only"),
+    Route("GET", "/v1/runs", runs.list_runs, "read_only"),
+    Route("GET", "/v1/runs/{id}", runs.show, "read_only"),
+    Route("POST", "/v1/runs/{id}/cancel", runs.cancel, "read_write"),
+    Route("POST", "/v1/runs/{id}/retry", runs.retry, "read_write"),
+    Route("GET", "/v1/results/{id}", runs.result, "read_only"),
     Route("GET", "/v1/events", events.list_events, "read_only"),
     Route("POST", "/v1/connect", connections.connect, "read_write", live_only=True),
     Route("GET", "/v1/connect/{id}", connections.poll, "read_only"),

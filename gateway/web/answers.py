@@ -44,4 +44,8 @@ def refusal_answer(refusal: Refusal) -> web.Response:
         headers["x-should-retry"] = "false"
     if refusal.retry_after_ms is not None:
         headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
-    return json_answer(refusal.body(), status=refusal.status, headers=headers)
+    answer = json_answer(refusal.body(), status=refusal.status, headers=headers)
+    if refusal.status == 408:
+        # RFC 9110 §15.5.9: the connection is not used any further.
+        answer.force_close()
+    return answer

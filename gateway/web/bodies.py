@@ -55,7 +55,7 @@ async def json_object(request: web.Request, known: Mapping[str, type | tuple[typ
     for name, member in value.items():
         if name not in known:
             raise unknown_field(name, known)
-        if not isinstance(member, known[name]) or (isinstance(member, bool) and known[name] is int):
+        if not isinstance(member, known[name]) or (isinstance(member, bool) and known[name] in (int, (int, float))):
             raise bad_field(name, "type", f"The field {name!r} must be {_type_name(known[name])}.")
     return value
 
@@ -126,4 +126,6 @@ def _sentence(text: str) -> str:
 
 def _type_name(types: type | tuple[type, ...]) -> str:
     names = {dict: "an object", str: "a string", list: "an array", bool: "true or false", int: "a whole number"}
+    if types == (int, float):
+        return "a number"
     return " or ".join(names[kind] for kind in (types if isinstance(types, tuple) else (types,)))

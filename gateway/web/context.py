@@ -18,6 +18,9 @@ from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
+from gateway.core.preflight import Preflight
+from gateway.core.results import Results
+from gateway.core.run_book import RunBook
 from gateway.core.usage import Usage
 from gateway.settings import Settings
 from gateway.web.request_log import RequestLog
@@ -36,6 +39,9 @@ class Services:
     limits: Limits
     usage: Usage
     gateway: Gateway
+    preflight: Preflight
+    runs: RunBook
+    results: Results
     discovery: Discovery
     connecting: Connecting
     consent: Consent
