@@ -220,7 +220,10 @@ async def _services(
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
-    credentials, sizes = Credentials(source, links, clock), Sizes(response=settings.response_limit, inline=settings.inline_limit)
+    credentials, sizes = (
+        Credentials(source, links, clock),
+        Sizes(response=settings.response_limit, inline=settings.inline_limit),
+    )
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
     queue = SqlQueue(database, vault, clock=None if clock is time else clock)
     blobs = SqlBlobs(database, vault, clock=clock)
@@ -281,7 +284,14 @@ async def _services(
         at_once=settings.run_workers,
         clock=clock,
     )
-    await stack.enter_async_context(worker)
+    health = Health(database.check)
+
+    async def end_runs() -> None:
+        left = health.left(settings.drain if health.draining else 0.0)
+        await asyncio.gather(worker.close(left), gateway.close(left))
+
+    worker.start()
+    stack.push_async_callback(end_runs)
     await stack.enter_async_context(
         Worker(
             [
@@ -307,9 +317,7 @@ async def _services(
         ),
         events=events,
         limits=limits,
-        usage=Usage(
-            ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock
-        ),
+        usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
         gateway=gateway,
         preflight=Preflight(preparation, limits, budgets),
         runs=book,
@@ -339,7 +347,8 @@ async def _services(
             verify=settings.verify_connect,
             clock=clock,
         ),
-        health=Health(database.check),
+        health=health,
+        stop_taking=worker.stop_taking,
         request_log=request_log,
         clock=clock,
     )
@@ -401,5 +410,6 @@ async def serve(
             announce(f"http://{host}:{port}")
             await stop.wait()
             services.health.drain()
+            services.stop_taking()
         finally:
             await listener.cleanup()

@@ -9,6 +9,7 @@ import orjson
 
 from gateway.core.call import Call, Plan, Shape
 from gateway.core.keys import Principal
+from skills_catalog.model import Skill
 
 
 def stored(plan: Plan) -> bytes:
@@ -48,7 +49,18 @@ def restored(request: bytes, principal: Principal, integration: str, action: str
 def scope_of(plan: Plan) -> str:
     """Under what an Idempotency-Key is one: whoever else sends the same text means something else."""
     assert plan.call.idempotency_key is not None
-    parts = [plan.call.principal.actor.id, plan.user, plan.connection, plan.skill.id, plan.call.idempotency_key]
+    return _scope(plan.call, plan.user, plan.connection, plan.skill)
+
+
+def upstream_key(call: Call, user: str, connection: str | None, skill: Skill, run_id: str) -> str:
+    """The key that an upstream gets which knows such keys: the same for whatever is one call to us."""
+    if call.idempotency_key is None:
+        return f"skillway-{run_id}"
+    return f"skillway-{_scope(call, user, connection, skill)[:40]}"
+
+
+def _scope(call: Call, user: str, connection: str | None, skill: Skill) -> str:
+    parts = [call.principal.actor.id, user, connection, skill.id, call.idempotency_key]
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 

@@ -49,8 +49,8 @@ class Record(Protocol):
         """There is no answer; the run's outcome says whether anything was sent."""
         ...
 
-    def broken_off(self, plan: Plan, run: Run) -> None:
-        """The time to drain is over: nobody will know."""
+    async def broken_off(self, plan: Plan, run: Run) -> None:
+        """The time to drain is over, or somebody stopped it: nobody will know what became of it."""
         ...
 
 
@@ -72,7 +72,7 @@ class PlainRecord:
         if refusal.reached or (refusal.code.startswith("upstream_") and refusal.run_id is not None):
             self._runs.record(run)
 
-    def broken_off(self, plan: Plan, run: Run) -> None:
+    async def broken_off(self, plan: Plan, run: Run) -> None:
         self._runs.record(run)
 
 
@@ -157,7 +157,7 @@ class Carrier:
                 unknown = replace(
                     running(plan), state="unknown", outcome="unknown", finished_at=int(self._clock() * 1000)
                 )
-                record.broken_off(plan, unknown)
+                await asyncio.shield(record.broken_off(plan, unknown))
                 raise
 
     async def _ask(
@@ -210,7 +210,9 @@ class Carrier:
         """The answer as it fits into an envelope."""
         if plan.example is not None:
             # An example shows the envelope's data as it is, files too.
-            return Result(status=answer.status, data=answer.body or b"null", meta={"run_id": plan.run_id, "sandbox": True})
+            return Result(
+                status=answer.status, data=answer.body or b"null", meta={"run_id": plan.run_id, "sandbox": True}
+            )
         fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._sizes.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.
         data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)

@@ -114,6 +114,14 @@ class Gateway:
         assert isinstance(added, Accepted)
         return added
 
+    async def close(self, seconds: float) -> None:
+        """Gives calls that outlasted their callers so long to end; the others end `unknown`."""
+        if self._going_on:
+            await asyncio.wait(self._going_on, timeout=seconds)
+        for task in self._going_on:
+            task.cancel()
+        await asyncio.gather(*self._going_on, return_exceptions=True)
+
     async def _cached(self, plan: Plan) -> Result | None:
         result = await self._cache.find(plan)
         if result is not None:
@@ -181,8 +189,8 @@ class _Promotable:
             self._is_over = True
             await self._record.refused(plan, refusal, run)
 
-    def broken_off(self, plan: Plan, run: Run) -> None:
-        self._record.broken_off(plan, run)
+    async def broken_off(self, plan: Plan, run: Run) -> None:
+        await self._record.broken_off(plan, run)
 
 
 def _streamed(result: Result) -> RawResult:

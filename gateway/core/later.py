@@ -18,7 +18,7 @@ from gateway.core.errors import Refusal
 from gateway.core.following import Following, Step
 from gateway.core.kept import KeptAnswers
 from gateway.core.keys import Principal
-from gateway.core.once import Accepted, LeasedRecord, Once, Stopped
+from gateway.core.once import Accepted, LeasedRecord, Once, Stopped, lost
 from gateway.core.preparation import Preparation
 from gateway.core.run_book import RunBook
 from gateway.core.runs import Leased, Run, RunQueue
@@ -26,7 +26,7 @@ from gateway.core.runs import Leased, Run, RunQueue
 log = logging.getLogger("skillway.runs")
 
 #: Seconds for which a worker has a run to itself; it prolongs that while it works.
-LEASE = 30.0
+LEASE = 15.0
 #: Seconds between two looks for runs that another process put in line.
 _LOOK_AGAIN = 1.0
 #: How often a run is taken up before it counts as one that brings its worker down.
@@ -137,20 +137,27 @@ class RunWorker:
         self._clock = clock
         self._chance = chance
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Runs that somebody wants to end, while they do.
+        self._stopping: set[str] = set()
         self._loop: asyncio.Task[None] | None = None
         self._after = ""
 
-    async def __aenter__(self) -> RunWorker:
+    def start(self) -> None:
         self._loop = asyncio.create_task(self._take_up(), name="take up runs")
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Takes up nothing more; what is under way was given its time before."""
-        assert self._loop is not None
-        self._loop.cancel()
+    def stop_taking(self) -> None:
+        """Takes up nothing more; what is in line is another process's."""
+        if self._loop is not None:
+            self._loop.cancel()
+
+    async def close(self, seconds: float) -> None:
+        """Gives what is under way so long to end."""
+        self.stop_taking()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self._loop, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*filter(None, [self._loop]), *self._tasks, return_exceptions=True)
 
     async def settle(self) -> None:
         """Decides about runs whose process has gone: in line again, or over, for whoever waits to know."""
@@ -162,7 +169,7 @@ class RunWorker:
             elif not is_queued or (was_sent and not is_safe):
                 # Its caller is gone, or it may have been done: nobody will ever know more.
                 await record.end(
-                    replace(run, state="unknown", outcome="unknown", finished_at=now, refusal=_lost(run)),
+                    replace(run, state="unknown", outcome="unknown", finished_at=now, refusal=lost(run)),
                     release_key=is_safe and not is_queued,
                 )
             elif leased.attempt > MOST_ATTEMPTS:
@@ -206,6 +213,7 @@ class RunWorker:
                     await asyncio.wait({work, waiting}, timeout=LEASE / 3, return_when=asyncio.FIRST_COMPLETED)
                     waiting.cancel()
                     if not work.done() and not await self._prolonged(leased):
+                        self._stopping.add(leased.run.id)
                         work.cancel()
                         await asyncio.wait({work})
                         await self._stopped(leased)
@@ -213,10 +221,12 @@ class RunWorker:
             await work
         except asyncio.CancelledError:
             work.cancel()
+            await asyncio.wait({work})
             raise
         except Exception:
             log.exception("%s broke off", leased.run.id)
         finally:
+            self._stopping.discard(leased.run.id)
             self._room.release()
 
     async def _prolonged(self, leased: Leased) -> bool:
@@ -248,7 +258,14 @@ class RunWorker:
 
     async def _begin(self, leased: Leased, call: Call) -> None:
         plan = await self._preparation.plan(call, run_id=leased.run.id)
-        record = _QueuedRecord(self._record(leased), leased, self._following, self._follow, self._not_now)
+        record = _QueuedRecord(
+            self._record(leased),
+            leased,
+            self._following,
+            self._follow,
+            self._not_now,
+            lambda: leased.run.id in self._stopping,
+        )
         try:
             await self._carrier.carry(plan, record)
         except Refusal:
@@ -308,12 +325,14 @@ class _QueuedRecord:
         following: Following,
         follow: Callable[[Leased, Step], Awaitable[None]],
         not_now: Callable[[Leased, Result], Awaitable[None]],
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._record = record
         self._leased = leased
         self._following = following
         self._follow = follow
         self._not_now = not_now
+        self._is_stopped = is_stopped
         self.is_done = False
 
     async def begin(self, plan: Plan) -> None:
@@ -335,22 +354,14 @@ class _QueuedRecord:
         self.is_done = True
         await self._record.refused(plan, refusal, run)
 
-    def broken_off(self, plan: Plan, run: Run) -> None:
-        self._record.broken_off(plan, run)
+    async def broken_off(self, plan: Plan, run: Run) -> None:
+        # Stopped runs are ended by the worker; one that is safe to repeat is taken over by another.
+        if not plan.skill.idempotent and not self._is_stopped():
+            await self._record.broken_off(plan, run)
 
 
 def _priority(plan: Plan) -> int:
     return _LONG if plan.skill.poll is not None or plan.request.timeout > _LONG_TIMEOUT else _SHORT
-
-
-def _lost(run: Run) -> dict[str, object]:
-    return Refusal(
-        "upstream_timeout",
-        "The process that carried it out has gone. Whether the upstream did it is not known.",
-        outcome="unknown",
-        retryable=False,
-        run_id=run.id,
-    ).body()
 
 
 def _given_up(run: Run) -> dict[str, object]:

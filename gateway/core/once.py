@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.core.answers import Result
 from gateway.core.asked import fingerprint_of, scope_of, stored
@@ -62,8 +63,8 @@ class LeasedRecord:
         free = run.outcome == "not_sent" or (run.outcome == "unknown" and plan.skill.idempotent)
         await self.end(replace(run, refusal=refusal.body()), release_key=free)
 
-    def broken_off(self, plan: Plan, run: Run) -> None:
-        """Its lease runs out: whoever comes next finds that it was sent."""
+    async def broken_off(self, plan: Plan, run: Run) -> None:
+        await self.end(replace(run, refusal=lost(run)))
 
     async def end(self, run: Run, *, release_key: bool = False) -> None:
         events = [ended_event(run, self._clock())] if self._tells else []
@@ -148,6 +149,17 @@ class Once:
                 retryable=False,
             )
         return Result(status=result.status, data=result.data, meta={**result.meta, "replayed": True})
+
+
+def lost(run: Run) -> Mapping[str, Any]:
+    """The refusal of a run of which nobody will ever know more."""
+    return Refusal(
+        "upstream_timeout",
+        "The process that carried it out has ended. Whether the upstream did it is not known.",
+        outcome="unknown",
+        retryable=False,
+        run_id=run.id,
+    ).body()
 
 
 def too_long(run_id: str, poll_url: str) -> Refusal:

@@ -6,10 +6,12 @@ A live call stops at the first thing that is in its way; a preflight goes on and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
 from gateway.core.access import Plans, check_action, check_scope, user_of
+from gateway.core.asked import upstream_key
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
@@ -117,9 +119,12 @@ class Preparation:
                 plan = self._planned(call, integration, skill, user, held, None)
         return plan, noted.refusals
 
-    def rebuilt(self, plan: Plan, held: Held, params: Mapping[str, Any] | None = None) -> UpstreamRequest:
+    def rebuilt(self, plan: Plan, held: Held | None, params: Mapping[str, Any] | None = None) -> UpstreamRequest:
         """The request of a plan with another credential, or with other params."""
-        return _request(plan.integration, plan.skill, plan.params if params is None else params, held)
+        key = None
+        if plan.skill.idempotency is not None:
+            key = upstream_key(plan.call, plan.user, plan.connection, plan.skill, plan.run_id)
+        return _request(plan.integration, plan.skill, plan.params if params is None else params, held, key)
 
     def _check(self, call: Call, integration: Integration, skill: Skill, blocked: Blocked) -> str:
         principal = call.principal
@@ -161,6 +166,7 @@ class Preparation:
         self, call: Call, integration: Integration, skill: Skill, user: str, held: Held | None, run_id: str | None
     ) -> Plan:
         started_at = int(self._clock() * 1000)
+        run_id = run_id or new_ordered_id("run", started_at)
         if call.principal.mode == "test":
             example = best_example(skill, call.params)
             # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
@@ -169,7 +175,11 @@ class Preparation:
             request = build_request(integration, skill, params, base_url=_NOWHERE)
         else:
             example, params = None, _with_defaults(skill, call.params, held)
-            request = _request(integration, skill, params, held)
+            key = None
+            if skill.idempotency is not None:
+                key = upstream_key(call, user, held.connection.id if held else None, skill, run_id)
+                params = _with_key(skill, params, key)
+            request = _request(integration, skill, params, held, key)
         return Plan(
             call=call,
             integration=integration,
@@ -178,7 +188,7 @@ class Preparation:
             params=params,
             held=held,
             request=request,
-            run_id=run_id or new_ordered_id("run", started_at),
+            run_id=run_id,
             started_at=started_at,
             example=example,
         )
@@ -200,18 +210,27 @@ def _shown(problem: Problem) -> dict[str, str]:
 
 
 def _request(
-    integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None
+    integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None, key: str | None = None
 ) -> UpstreamRequest:
     if held is None:
-        return build_request(integration, skill, params)
-    return build_request(
-        integration,
-        skill,
-        params,
-        fields=fields_of(held),
-        injection=injection(integration, held),
-        secrets=held.credential.secrets(),
-    )
+        request = build_request(integration, skill, params)
+    else:
+        request = build_request(
+            integration,
+            skill,
+            params,
+            fields=fields_of(held),
+            injection=injection(integration, held),
+            secrets=held.credential.secrets(),
+        )
+    header = (skill.idempotency or {}).get("header")
+    return request if key is None or header is None else replace(request, headers=(*request.headers, (header, key)))
+
+
+def _with_key(skill: Skill, params: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Params with our key in the one that takes it, unless the caller has one of its own."""
+    name = (skill.idempotency or {}).get("param")
+    return params if name is None or name in params else {**params, name: key}
 
 
 def _with_defaults(skill: Skill, params: Mapping[str, Any], held: Held | None) -> Mapping[str, Any]:

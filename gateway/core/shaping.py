@@ -34,7 +34,7 @@ _ENVELOPE = 40
 #: The data keeps so many bytes at least, whatever the envelope takes.
 _LEAST = 64
 #: How much of an answer's form is told: depth, and names of one object.
-_SHAPE_DEPTH, _SHAPE_NAMES = 3, 30
+_SHAPE_DEPTH, _SHAPE_NAMES = 4, 30
 #: A page of `next`, items.
 _PAGE = 50
 
@@ -50,6 +50,8 @@ class Cut:
     total: int | None = None
     kept: int = 0
     shape: Any = None
+    #: Only spaces went: all of it is there.
+    is_whole: bool = False
 
 
 class Shaping:
@@ -121,9 +123,14 @@ def cut_to(data: bytes, *, max_bytes: int | None, max_items: int | None) -> Cut 
         most = _fitting(items, most, room)
         if most == 0 and items:
             return _of_nothing(data, path, items, max_bytes)
-    if most == len(items):
+    if most == len(items) and (max_bytes is None or len(data) <= max_bytes):
         return None
     left = _with(data, path, _array(items[:most]))
+    if most == len(items):
+        # Written without the spaces between the items it may be small enough.
+        if max_bytes is None or len(left) <= max_bytes:
+            return Cut(data=left, is_whole=True)
+        return Cut(data=_reduced(left, "", max_bytes), shape=_form(data))
     return Cut(data=left, path=_pointer(path), total=len(items), kept=most, shape=_form(data))
 
 
@@ -141,7 +148,9 @@ def _shaped(plan: Plan, shape: Shape, result: Result) -> tuple[Result, Cut | Non
             # What is said of the cut has to fit in as well.
             budget = max(_LEAST, budget - _said_of(result.data))
     cut = cut_to(result.data, max_bytes=budget, max_items=shape.max_items)
-    return (result, None) if cut is None else (replace(result, data=cut.data), cut)
+    if cut is None:
+        return result, None
+    return replace(result, data=cut.data), None if cut.is_whole else cut
 
 
 def _viewed(data: bytes, expression: str) -> bytes:
@@ -190,22 +199,28 @@ def _reduced(data: Text, pointer: str, max_bytes: int) -> bytes:
     mark = orjson.dumps({"$omitted": pointer, "bytes": len(data)})
     if head_of(data) != b"{":
         return mark
-    parts: dict[str, Text] = {**members_of(data)}
+    # First everything large is left out; then, the small ones first, what there is room for comes back.
+    members = members_of(data)
+    parts: dict[str, Text] = {}
+    for name, value in members.items():
+        left_out = orjson.dumps({"$omitted": _step(pointer, name), "bytes": len(value)})
+        parts[name] = value if len(value) <= len(left_out) else left_out
     size = len(_object(parts))
-    for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
-        if size <= max_bytes:
-            break
-        value, inner = parts[name], _step(pointer, name)
-        room = max(0, max_bytes - (size - len(value)))
+    for name, value in sorted(members.items(), key=lambda member: len(member[1])):
+        room = max_bytes - (size - len(parts[name]))
+        inner = _step(pointer, name)
         smaller = _reduced_array(value, inner, room) if head_of(value) == b"[" else _reduced(value, inner, room)
-        parts[name] = smaller
-        size += len(smaller) - len(value)
+        if len(smaller) <= room:
+            size += len(smaller) - len(parts[name])
+            parts[name] = smaller
     whole = _object(parts)
     return whole if len(whole) <= max_bytes or len(mark) >= len(whole) else mark
 
 
 def _reduced_array(data: Text, pointer: str, room: int) -> bytes:
     """The first whole items that fit, and a mark for the others."""
+    if len(data) <= room:
+        return bytes(data)
     items = items_of(data)
     mark = orjson.dumps({"$omitted": pointer, "bytes": len(data), "items": len(items)})
     most = _fitting(items, len(items), room - len(mark) - 3)

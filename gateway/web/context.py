@@ -46,6 +46,8 @@ class Services:
     connecting: Connecting
     consent: Consent
     health: Health
+    #: From here on this process takes up no further run.
+    stop_taking: Callable[[], None]
     request_log: RequestLog
     clock: Callable[[], float]
 
