@@ -300,6 +300,10 @@ def check_request(counterpart: Running[Any], case: Case, world: World, place: Pl
         assert tuple(seen.parts()) == case.parts
     elif case.json is not None:
         document = filled(case.json, world)
+        if case.key:
+            key = json.loads(seen.body)[case.key]
+            assert re.fullmatch(r"skillway-run_[0-9a-z]{20,}", key)
+            document = {**document, case.key: key}
         if place.body:
             document = {**document, place.body: place.secret}
         assert seen.body == json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
