@@ -18,7 +18,7 @@ from gateway.core.access import Access, Plans, PrincipalsById
 from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
 from gateway.core.budgets import Budgets
-from gateway.core.carrying import Carrier, Sizes
+from gateway.core.carrying import Carrier
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
@@ -28,6 +28,8 @@ from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
+from gateway.core.fetching import Fetching
+from gateway.core.files import Files
 from gateway.core.following import Following
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
@@ -38,6 +40,7 @@ from gateway.core.limits import Limits
 from gateway.core.links import Links
 from gateway.core.once import Once
 from gateway.core.overrides import chosen
+from gateway.core.paging import Paging
 from gateway.core.preflight import Preflight
 from gateway.core.preparation import Preparation
 from gateway.core.providers import Providers
@@ -220,14 +223,19 @@ async def _services(
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
-    credentials, sizes = (
-        Credentials(source, links, clock),
-        Sizes(response=settings.response_limit, inline=settings.inline_limit),
-    )
+    credentials = Credentials(source, links, clock)
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
     queue = SqlQueue(database, vault, clock=None if clock is time else clock)
     blobs = SqlBlobs(database, vault, clock=clock)
     kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
+    files = Files(
+        blobs,
+        most=settings.file_limit,
+        room=settings.storage_limit,
+        retention=settings.file_retention,
+        public_url=public_url,
+        clock=clock,
+    )
     cache = AnswerCache(kept, runs, queue, clock=clock)
     preparation = Preparation(
         catalogs=catalogs, connections=connections, credentials=credentials, links=links, plans=plans, clock=clock
@@ -235,12 +243,12 @@ async def _services(
     carrier = Carrier(
         preparation=preparation,
         credentials=credentials,
-        upstream=upstream,
+        fetching=Fetching(upstream, files, limit=settings.response_limit, inline=settings.inline_limit),
+        paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
         admission=Admission(limits, budgets),
         budgets=budgets,
         repeats=Repeats(clock=clock),
         cache=cache,
-        sizes=sizes,
         clock=clock,
     )
     book = RunBook(runs, queue, kept, changes, catalogs, public_url=public_url, clock=clock)
@@ -267,7 +275,6 @@ async def _services(
         kept=kept,
         book=book,
         changes=changes,
-        sizes=sizes,
         ceiling=settings.sync_ceiling,
         owner_id=owner_id,
         clock=clock,
@@ -322,6 +329,7 @@ async def _services(
         preflight=Preflight(preparation, limits, budgets),
         runs=book,
         results=Results(kept),
+        files=files,
         discovery=Discovery(catalogs, connections, providers, public_url),
         connecting=Connecting(
             catalogs=catalogs,

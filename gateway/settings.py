@@ -162,6 +162,11 @@ class Settings:
     retention: int = _option(7 * 86400, _days, "How long the records of ended calls are kept: 7d, 12h, or seconds.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
+    file_limit: int = _option(100 * 1024**2, _size, "Largest file, given for a call or answered by one.")
+    file_retention: int = _option(86400, _days, "How long files are kept: 1d, 12h, or seconds.")
+    storage_limit: int = _option(
+        10 * 1024**3, _size, "What an org's files and kept answers may take; more files are refused then."
+    )
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
     drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
     trusted_proxies: tuple[Network, ...] = _option(

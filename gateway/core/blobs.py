@@ -37,6 +37,10 @@ class BlobStore(Protocol):
 
     async def delete(self, org: str, blob_id: str) -> None: ...
 
+    async def used(self, org: str) -> int:
+        """About how many bytes are kept for an org, a little more rather than less."""
+        ...
+
 
 class TooLarge(Exception):
     """More bytes than may be kept."""

@@ -5,35 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from gateway.core import answers
 from gateway.core.admission import Admission, Admitted
-from gateway.core.answers import Result
+from gateway.core.answers import Attachment, Result
 from gateway.core.budgets import Budgets
 from gateway.core.call import Plan
 from gateway.core.credentials import Credentials, renews
 from gateway.core.errors import Outcome, Refusal
+from gateway.core.fetching import Fetching
 from gateway.core.kept import AnswerCache
+from gateway.core.paging import Paging
 from gateway.core.preparation import Preparation
 from gateway.core.repeats import Repeats
-from gateway.core.request import Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.runs import Run, RunStore
 from gateway.core.sandbox import answer_of
 
 log = logging.getLogger("skillway.calls")
 
 Answer = TypeVar("Answer", UpstreamAnswer, UpstreamStream)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """How much of an answer is read, and how much of it may stand in an envelope, bytes."""
-
-    response: int
-    inline: int
 
 
 class Record(Protocol):
@@ -84,32 +78,35 @@ class Carrier:
         *,
         preparation: Preparation,
         credentials: Credentials,
-        upstream: Upstream,
+        fetching: Fetching,
+        paging: Paging,
         admission: Admission,
         budgets: Budgets,
         repeats: Repeats,
         cache: AnswerCache,
-        sizes: Sizes,
         clock: Callable[[], float],
     ) -> None:
         self._preparation = preparation
         self._credentials = credentials
-        self._upstream = upstream
+        self._fetching = fetching
+        self._paging = paging
         self._admission = admission
         self._budgets = budgets
         self._repeats = repeats
         self._cache = cache
-        self._sizes = sizes
         self._clock = clock
 
     async def carry(self, plan: Plan, record: Record) -> Result:
         """What the upstream answered, whatever its status. Raises `Refusal` where there is no answer to give."""
         try:
-            plan, answer = await self._asked(plan, record, self._send)
+            plan, answer = await self._asked(plan, record, partial(self._fetching.send, plan))
         except Refusal as refusal:
             await record.refused(plan, refusal, self._refused(plan, refusal))
             raise
-        result, run = await self._result(plan, answer), self.ended(plan, status=answer.status)
+        result = await self._result(plan, answer)
+        if plan.call.pages is not None:
+            result = await self._paging.joined(plan, result, self.ask)
+        run = self.ended(plan, status=answer.status)
         await record.answered(plan, result, run)
         if plan.integration.has_cache:
             await self._cache.note(plan, result, run)
@@ -118,7 +115,7 @@ class Carrier:
     async def stream(self, plan: Plan, record: Record) -> tuple[Plan, UpstreamStream]:
         """The same with the body still to come."""
         try:
-            plan, stream = await self._asked(plan, record, self._stream)
+            plan, stream = await self._asked(plan, record, self._fetching.stream)
         except Refusal as refusal:
             await record.refused(plan, refusal, self._refused(plan, refusal))
             raise
@@ -130,7 +127,7 @@ class Carrier:
         """Asks beside a run: no call of the org's, and no record; the upstream's pace holds."""
         turn = await self._budgets.turn(plan)
         try:
-            plan, answer = await self._ask(plan, None, self._send)
+            plan, answer = await self._ask(plan, None, partial(self._fetching.send, plan))
         finally:
             if turn is not None:
                 turn.release()
@@ -195,17 +192,6 @@ class Carrier:
             admitted.sent = failed.sent
             raise _failure(plan, failed) from failed
 
-    async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
-        return await self._upstream.send(request, limit=self._sizes.response)
-
-    async def _stream(self, request: UpstreamRequest) -> UpstreamStream:
-        stream = await self._upstream.stream(request)
-        declared = stream.header("content-length") or ""
-        if declared.isdigit() and int(declared) > self._sizes.response:
-            stream.close()
-            raise answers.too_large(self._sizes.response, stream.status)
-        return stream
-
     async def _result(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """The answer as it fits into an envelope."""
         if plan.example is not None:
@@ -213,9 +199,11 @@ class Carrier:
             return Result(
                 status=answer.status, data=answer.body or b"null", meta={"run_id": plan.run_id, "sandbox": True}
             )
-        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._sizes.inline)
+        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._fetching.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.
         data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
+        if isinstance(data, Attachment):
+            data = await self._fetching.keep(plan, data)
         meta["run_id"] = plan.run_id
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from gateway.core import answers
 from gateway.core.answers import Result
 from gateway.core.asked import restored, stored
 from gateway.core.call import Call, Plan
-from gateway.core.carrying import Carrier, PlainRecord, Record, Sizes, running
+from gateway.core.carrying import Carrier, PlainRecord, Record, running
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
 from gateway.core.kept import AnswerCache, KeptAnswers
@@ -53,7 +52,6 @@ class Gateway:
         kept: KeptAnswers,
         book: RunBook,
         changes: Changes,
-        sizes: Sizes,
         ceiling: float,
         owner_id: str,
         clock: Callable[[], float],
@@ -69,7 +67,6 @@ class Gateway:
         self._kept = kept
         self._book = book
         self._changes = changes
-        self._sizes = sizes
         self._ceiling = ceiling
         self._owner_id = owner_id
         self._clock = clock
@@ -101,7 +98,7 @@ class Gateway:
         return RawResult(
             status=stream.status,
             headers=redact_headers(stream.headers, spelled)[0],
-            chunks=redact_stream(answers.up_to(self._sizes.response, stream.chunks), spelled),
+            chunks=redact_stream(stream.chunks, spelled),
             close=stream.close,
             run_id=plan.run_id,
         )

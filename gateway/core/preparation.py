@@ -19,6 +19,7 @@ from gateway.core.credentials import Credentials, fields_of, injection
 from gateway.core.errors import Refusal
 from gateway.core.ids import new_ordered_id
 from gateway.core.links import Links
+from gateway.core.paging import check_pages, with_page_size
 from gateway.core.request import UpstreamRequest
 from gateway.core.requests import build_request
 from gateway.core.sandbox import best_example
@@ -140,6 +141,8 @@ class Preparation:
         with blocked:
             if found := problems(skill, call.params):
                 raise bad_params(skill, found)
+        with blocked:
+            check_pages(skill, call)
         return user
 
     async def _connection(
@@ -175,6 +178,8 @@ class Preparation:
             request = build_request(integration, skill, params, base_url=_NOWHERE)
         else:
             example, params = None, _with_defaults(skill, call.params, held)
+            if call.pages is not None:
+                params = with_page_size(skill, params)
             key = None
             if skill.idempotency is not None:
                 key = upstream_key(call, user, held.connection.id if held else None, skill, run_id)

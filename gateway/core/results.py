@@ -13,8 +13,8 @@ from gateway.core.answers import Result
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
+from gateway.core.raw_json import Text, head_of, items_of, members_of
 from gateway.core.runs import Run
-from gateway.core.shaping import Text, head_of, items_of, members_of
 
 #: Bytes of one piece at most; what follows is asked for next.
 MOST_BYTES = 256 * 1024

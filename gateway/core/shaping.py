@@ -7,12 +7,11 @@ objects, and the bytes that are left are the upstream's own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jmespath
-import msgspec
 import orjson
 from jmespath.exceptions import JMESPathError
 
@@ -21,12 +20,9 @@ from gateway.core.call import Plan, Shape
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
+from gateway.core.raw_json import Text, array, at, head_of, items_of, members_of, replaced, written
 from gateway.core.runs import AnswerIndex, RunStore
 
-#: JSON text: the answer's own bytes, or a piece of them that was not copied.
-Text = bytes | msgspec.Raw
-_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 #: Larger answers are shaped in a thread, so that other calls go on.
 _LARGE = 256 * 1024
 #: What the envelope has around the data, about.
@@ -115,17 +111,17 @@ def cut_to(data: bytes, *, max_bytes: int | None, max_items: int | None) -> Cut 
         if max_bytes is None or len(data) <= max_bytes:
             return None
         return Cut(data=_reduced(data, "", max_bytes), shape=_form(data))
-    array = _at(data, path)
-    items = items_of(array)
+    whole = at(data, path)
+    items = items_of(whole)
     most = len(items) if max_items is None else min(max_items, len(items))
     if max_bytes is not None:
-        room = max_bytes - (len(data) - len(array)) - 2
+        room = max_bytes - (len(data) - len(whole)) - 2
         most = _fitting(items, most, room)
         if most == 0 and items:
             return _of_nothing(data, path, items, max_bytes)
     if most == len(items) and (max_bytes is None or len(data) <= max_bytes):
         return None
-    left = _with(data, path, _array(items[:most]))
+    left = replaced(data, path, array(items[:most]))
     if most == len(items):
         # Written without the spaces between the items it may be small enough.
         if max_bytes is None or len(left) <= max_bytes:
@@ -181,14 +177,14 @@ def _fitting(items: Sequence[Text], most: int, room: int) -> int:
 
 def _of_nothing(data: bytes, path: Sequence[str], items: Sequence[Text], max_bytes: int) -> Cut:
     """Not one item fits beside the rest: the first one with its large parts left out, and of the rest what fits."""
-    empty = _with(data, path, b"[]")
+    empty = replaced(data, path, b"[]")
     if len(empty) > max_bytes:
         empty = _reduced(empty, "", max_bytes)
         kept, left = 0, empty
     else:
         room = max_bytes - len(empty)
         first = _reduced(items[0], _pointer([*path, "0"]), room)
-        kept, left = (1, _with(data, path, b"[%b]" % first)) if len(first) <= room else (0, empty)
+        kept, left = (1, replaced(data, path, b"[%b]" % first)) if len(first) <= room else (0, empty)
     return Cut(data=left, path=_pointer(path), total=len(items), kept=kept, shape=_form(data))
 
 
@@ -205,7 +201,7 @@ def _reduced(data: Text, pointer: str, max_bytes: int) -> bytes:
     for name, value in members.items():
         left_out = orjson.dumps({"$omitted": _step(pointer, name), "bytes": len(value)})
         parts[name] = value if len(value) <= len(left_out) else left_out
-    size = len(_object(parts))
+    size = len(written(parts))
     for name, value in sorted(members.items(), key=lambda member: len(member[1])):
         room = max_bytes - (size - len(parts[name]))
         inner = _step(pointer, name)
@@ -213,7 +209,7 @@ def _reduced(data: Text, pointer: str, max_bytes: int) -> bytes:
         if len(smaller) <= room:
             size += len(smaller) - len(parts[name])
             parts[name] = smaller
-    whole = _object(parts)
+    whole = written(parts)
     return whole if len(whole) <= max_bytes or len(mark) >= len(whole) else mark
 
 
@@ -224,7 +220,7 @@ def _reduced_array(data: Text, pointer: str, room: int) -> bytes:
     items = items_of(data)
     mark = orjson.dumps({"$omitted": pointer, "bytes": len(data), "items": len(items)})
     most = _fitting(items, len(items), room - len(mark) - 3)
-    return _array([*items[:most], mark]) if most else mark
+    return array([*items[:most], mark]) if most else mark
 
 
 def _largest_array(data: bytes) -> tuple[str, ...] | None:
@@ -242,22 +238,6 @@ def _largest_array(data: bytes) -> tuple[str, ...] | None:
     return None if best is None else best[1]
 
 
-def _at(data: bytes, path: Sequence[str]) -> Text:
-    found: Text = data
-    for name in path:
-        found = members_of(found)[name]
-    return found
-
-
-def _with(data: Text, path: Sequence[str], value: bytes) -> bytes:
-    """The same with another value at that place."""
-    if not path:
-        return value
-    members: dict[str, Text] = {**members_of(data)}
-    members[path[0]] = _with(members[path[0]], path[1:], value)
-    return _object(members)
-
-
 def _form(data: Text, depth: int = 0) -> Any:
     """The types of an answer by name: of an array those of its first item."""
     head = head_of(data)
@@ -271,29 +251,6 @@ def _form(data: Text, depth: int = 0) -> Any:
         told = {name: _form(members[name], depth + 1) for name in list(members)[:_SHAPE_NAMES]}
         return told if len(members) <= _SHAPE_NAMES else {**told, "…": f"{len(members) - _SHAPE_NAMES} more"}
     return {b'"': "string", b"t": "boolean", b"f": "boolean", b"n": "null"}.get(head, "number")
-
-
-def head_of(data: Text) -> bytes:
-    """The first character, which says what a value is."""
-    return bytes(memoryview(data)[:1])
-
-
-def items_of(data: Text) -> list[msgspec.Raw]:
-    """The items of an array, not copied."""
-    return _ITEMS.decode(data)
-
-
-def members_of(data: Text) -> dict[str, msgspec.Raw]:
-    """The members of an object, not copied."""
-    return _MEMBERS.decode(data)
-
-
-def _array(items: Sequence[Text]) -> bytes:
-    return b"[%b]" % b",".join([bytes(item) for item in items])
-
-
-def _object(members: Mapping[str, Text]) -> bytes:
-    return b"{%b}" % b",".join([b"%b:%b" % (orjson.dumps(name), bytes(value)) for name, value in members.items()])
 
 
 def _pointer(path: Sequence[str]) -> str:

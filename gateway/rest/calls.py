@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -14,14 +11,13 @@ from gateway.core.call import Call, Shape
 from gateway.core.gateway import RawResult
 from gateway.core.keys import Principal
 from gateway.core.once import Accepted
+from gateway.core.paging import MOST_PAGES
 from gateway.core.request import UpstreamFailed
 from gateway.core.shaping import check_select
 from gateway.web.answers import json_answer, json_bytes
 from gateway.web.bodies import bad_field, json_object, query, text_field, yes_or_no
-from gateway.web.boundary import standing_headers
 from gateway.web.context import services
-
-log = logging.getLogger("skillway.calls")
+from gateway.web.streaming import download
 
 BODY: dict[str, type | tuple[type, ...]] = {
     "params": dict,
@@ -33,11 +29,10 @@ BODY: dict[str, type | tuple[type, ...]] = {
     "view": str,
     "max_bytes": int,
     "max_items": int,
+    "all": bool,
 }
 #: Headers of an upstream that a raw answer keeps; everything else could act on our own origin.
 _RAW_HEADERS = ("content-type", "content-language", "etag", "last-modified")
-#: Seconds that a reader of a stream may stand still.
-_STALL = 30.0
 _LONGEST_KEY = 255
 _LONGEST_SELECT = 2000
 _LEAST_BYTES, _MOST = 256, 10**9
@@ -49,7 +44,7 @@ async def execute(request: web.Request, who: Principal) -> web.StreamResponse:
     call = call_of(request, who, request.match_info, await json_object(request, BODY))
     gateway = services(request).gateway
     if yes_or_no(asked, "raw"):
-        if call.is_async or call.wait is not None or call.idempotency_key or not call.shape.is_whole:
+        if call.is_async or call.wait is not None or call.idempotency_key or call.pages or not call.shape.is_whole:
             raise bad_field("raw", "oneOf", "A raw answer is streamed as it comes: not later, not twice, not in part.")
         return await _stream(request, await gateway.stream(call))
     result = await gateway.call(call)
@@ -85,6 +80,7 @@ def call_of(request: web.Request, who: Principal, names: Any, body: dict[str, An
         idempotency_key=_idempotency_key(request),
         is_async=body.get("async", False) or "respond-async" in preferred.lower(),
         wait=wait,
+        pages=MOST_PAGES if body.get("all", False) else None,
         is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
     )
 
@@ -149,24 +145,8 @@ async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse
     response = web.StreamResponse(headers=headers)
     response.headers["X-Upstream-Status"] = str(result.status)
     response.headers["X-Run-Id"] = result.run_id
-    response.headers.update(standing_headers(request))
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Disposition"] = "attachment"
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response.headers["Cache-Control"] = "no-store"
     try:
-        async with aclosing(result.chunks) as chunks:  # type: ignore[type-var]
-            await response.prepare(request)
-            async for chunk in chunks:
-                async with asyncio.timeout(_STALL):
-                    await response.write(chunk)
-    except (UpstreamFailed, TimeoutError) as failed:
-        # The status is sent: only a connection cut short can still say that the body is not whole.
-        log.warning("%s stream broken off: %s", result.run_id, failed)
-        request.protocol.force_close()
-        return response
+        return await download(request, response, result.chunks, what=result.run_id, broken=UpstreamFailed)
     finally:
         # A stream that was never begun has no other end.
         result.close()
-    await response.write_eof()
-    return response

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, keys, runs, usage
+from gateway.rest import calls, connections, discovery, events, files, keys, runs, usage
 from gateway.web.routing import Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
@@ -27,6 +27,9 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/v1/runs/{id}/cancel", runs.cancel, "read_write"),
     Route("POST", "/v1/runs/{id}/retry", runs.retry, "read_write"),
     Route("GET", "/v1/results/{id}", runs.result, "read_only"),
+    Route("POST", "/v1/files", files.add, "read_write"),
+    Route("GET", "/v1/files/{id}", files.read, "read_only"),
+    Route("DELETE", "/v1/files/{id}", files.delete, "full_access"),
     Route("GET", "/v1/events", events.list_events, "read_only"),
     Route("POST", "/v1/connect", connections.connect, "read_write", live_only=True),
     Route("GET", "/v1/connect/{id}", connections.poll, "read_only"),

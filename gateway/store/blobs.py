@@ -17,6 +17,7 @@ _PARTS = 1_000_000
 _INSERT = "INSERT INTO blobs (org, place, sealed, expires_at) VALUES (:org, :place, :sealed, :expires_at)"
 _FIND = "SELECT sealed, expires_at FROM blobs WHERE org = :org AND place = :place AND expires_at > :now"
 _DELETE = "DELETE FROM blobs WHERE org = :org AND place >= :first AND place < :end"
+_USED = "SELECT COUNT(*) AS parts FROM blobs WHERE org = :org"
 _EXPIRED = """
     DELETE FROM blobs WHERE (org, place) IN (
         SELECT org, place FROM blobs WHERE expires_at <= :now LIMIT :most
@@ -91,6 +92,10 @@ class SqlBlobs:
     async def delete(self, org: str, blob_id: str) -> None:
         first, end = f"{blob_id}/", f"{blob_id}0"
         await self._database.execute(_DELETE, org=org, first=first, end=end)
+
+    async def used(self, org: str) -> int:
+        row = await self._database.fetch_one(_USED, org=org)
+        return PART * int(row["parts"]) if row else 0
 
     async def forget(self, now: float) -> int:
         """Deletes what has expired, some parts at a time; says how many."""

@@ -14,6 +14,7 @@ from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
 from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
+from gateway.core.files import Files
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.keys import Principal
@@ -42,6 +43,7 @@ class Services:
     preflight: Preflight
     runs: RunBook
     results: Results
+    files: Files
     discovery: Discovery
     connecting: Connecting
     consent: Consent
