@@ -24,6 +24,8 @@ from gateway.core.connecting import Connecting
 from gateway.core.connections import Connections
 from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
+from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
+from gateway.core.deprecations import Deprecations
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
 from gateway.core.gateway import Gateway, Sizes
@@ -37,10 +39,12 @@ from gateway.core.replicas import EVERY, Replicas
 from gateway.core.usage import Usage
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
-from gateway.rest import routes as rest_routes
+from gateway.rest.routes import ROUTES
+from gateway.rest.shapes import SHAPES
 from gateway.settings import BadSetting, Installation, Settings
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.deprecations import SqlDeprecations
 from gateway.store.events import SqlEvents
 from gateway.store.flows import SqlFlows
 from gateway.store.keys import SqlKeys
@@ -53,10 +57,12 @@ from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
 from gateway.upstream.token_http import TokenHttp
+from gateway.web import health
 from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
-from gateway.web.health import healthz, readyz
+from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.worker import Worker
 from oauth.credentials import CredentialSource
@@ -92,8 +98,7 @@ def make_web_app(services: Services) -> web.Application:
     """All surfaces as one application."""
     app = web.Application(middlewares=[boundary], client_max_size=services.settings.body_limit)
     app[SERVICES] = services
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    app.add_routes(rest_routes.routes())
+    app.add_routes(mounted(services.description.routes))
     app.add_routes(ui_routes.routes())
     return app
 
@@ -203,11 +208,14 @@ async def _services(
     if settings.valkey_url is not None:
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
+    discovery = Discovery(catalogs, connections, providers, public_url)
+    deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
     await stack.enter_async_context(
         Worker(
             [
                 ("count replicas", EVERY, replicas.look),
+                ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
@@ -242,7 +250,8 @@ async def _services(
             sizes=Sizes(response=settings.response_limit, inline=settings.inline_limit),
             clock=clock,
         ),
-        discovery=Discovery(catalogs, connections, providers, public_url),
+        discovery=discovery,
+        description=Description([*health.ROUTES, *ROUTES], SHAPES, discovery, public_url=public_url),
         connecting=Connecting(
             catalogs=catalogs,
             providers=providers,

@@ -20,6 +20,7 @@ from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
 from gateway.core.credentials import Credentials, fields_of, injection, renews
+from gateway.core.deprecations import deprecation_hint
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.ids import new_ordered_id
 from gateway.core.limits import Limits
@@ -233,6 +234,8 @@ class Gateway:
         fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._sizes.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.
         data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
+        if plan.skill.deprecated is not None:
+            meta.setdefault("hint", deprecation_hint(plan.skill.deprecated))
         meta["run_id"] = plan.run_id
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
@@ -275,7 +278,10 @@ class Gateway:
             )
         )
         data = b"null" if example.data is None else orjson.dumps(example.data)
-        return Result(status=example.status, data=data, meta={"run_id": run_id, "sandbox": True})
+        meta = {"run_id": run_id, "sandbox": True}
+        if skill.deprecated is not None:
+            meta["hint"] = deprecation_hint(skill.deprecated)
+        return Result(status=example.status, data=data, meta=meta)
 
     def _run(
         self,

@@ -13,35 +13,83 @@ from gateway.core.call import Call
 from gateway.core.gateway import RawResult
 from gateway.core.keys import Principal
 from gateway.core.request import UpstreamFailed
+from gateway.rest.fields import ACTION, INTEGRATION, USER
+from gateway.rest.shapes import RESULT
 from gateway.web.answers import json_bytes
-from gateway.web.bodies import json_object, query, text_field, yes_or_no
 from gateway.web.boundary import standing_headers
-from gateway.web.context import services
+from gateway.web.context import MORE_HEADERS, services
+from gateway.web.deprecation import deprecation_headers
+from gateway.web.operations import ANYTHING, Answer, Asked, Field, operation, switch, text
 
 log = logging.getLogger("skillway.calls")
 
-_BODY = {"params": dict, "user": str, "connection": str}
+#: Why there may be no answer to a call.
+CALL_REFUSALS = (
+    "scope_not_allowed",
+    "integration_not_connected",
+    "plan_limit_reached",
+    "token_expired",
+    "not_found",
+    "ambiguous_connection",
+    "daily_limit_reached",
+    "allowance_exhausted",
+    "upstream_rate_limited",
+    "upstream_unreachable",
+    "upstream_invalid_response",
+    "response_too_large",
+    "upstream_timeout",
+)
 #: Headers of an upstream that a raw answer keeps; everything else could act on our own origin.
 _RAW_HEADERS = ("content-type", "content-language", "etag", "last-modified")
 #: Seconds that a reader of a stream may stand still.
 _STALL = 30.0
 
 
-async def execute(request: web.Request, who: Principal) -> web.StreamResponse:
-    asked = query(request, ("raw",)) if request.rel_url.raw_query_string else {}
-    body = await json_object(request, _BODY)
+@operation(
+    "execute",
+    "Call an action",
+    group="Calls",
+    about="The upstream answered, whatever it said: 200, with its status and its data. No answer to give: an error.",
+    path=[INTEGRATION, ACTION],
+    query=[switch("raw", "Stream the upstream's body alone, with its own content type.")],
+    body=[
+        Field(name="params", about="What the action takes, by its JSON Schema.", schema=ANYTHING),
+        USER,
+        text("connection", "Id or label of the connection, where the user has several that fit."),
+    ],
+    answers={
+        200: Answer(
+            about="The upstream answered. With `raw=1` the body is the upstream's own.",
+            schema={"anyOf": [RESULT, {"description": "With `raw=1`: the upstream's own body."}]},
+            example={"status": 201, "data": {"number": 7}, "meta": {"run_id": "run_0193", "account": "ada"}},
+            headers=("X-Upstream-Status", "X-Deprecated", "Deprecation", "Sunset", "Link"),
+            also=("*/*",),
+        )
+    },
+    refuses=CALL_REFUSALS,
+    example={
+        "path": {"integration": "github", "action": "create_issue"},
+        "body": {"params": {"repo": "acme/webapp", "title": "Bug report"}},
+    },
+)
+async def execute(request: web.Request, who: Principal, asked: Asked) -> web.StreamResponse:
+    ours, body = services(request), asked.body
+    slug, action = request.match_info["integration"], request.match_info["action"]
+    if (found := ours.catalogs.deprecation(slug, action)) is not None:
+        gone, instead = found
+        use = None if instead is None else f"{ours.public_url}/v1/{instead.integration}/{instead.name}"
+        request[MORE_HEADERS] = deprecation_headers(gone.since, gone.sunset, use)
     call = Call(
         principal=who,
-        integration=request.match_info["integration"],
-        action=request.match_info["action"],
+        integration=slug,
+        action=action,
         params=body.get("params", {}),
-        user=user_of(who, text_field(body["user"], "user") if "user" in body else None),
-        connection=text_field(body["connection"], "connection") if "connection" in body else None,
+        user=user_of(who, body.get("user")),
+        connection=body.get("connection"),
     )
-    gateway = services(request).gateway
-    if yes_or_no(asked, "raw"):
-        return await _stream(request, await gateway.stream(call))
-    result = await gateway.call(call)
+    if asked.query["raw"] in ("1", "true"):
+        return await _stream(request, await ours.gateway.stream(call))
+    result = await ours.gateway.call(call)
     return json_bytes(result.envelope(), headers={"X-Upstream-Status": str(result.status)})
 
 

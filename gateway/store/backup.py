@@ -30,6 +30,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "runs": ("id",),
     "entries": ("org", "id"),
     "events": ("id",),
+    "deprecation_notices": ("org", "integration", "action", "since"),
 }
 _BATCH = 500
 #: In a backup `--with-key`, the row of `installation` that holds the master key.
