@@ -19,6 +19,6 @@ CURSOR = Field(
     name="cursor",
     about="`next_cursor` of the page before.",
     # Which ones we gave out no schema can say.
-    schema={"type": "string", "minLength": 1, "maxLength": 512, "format": "cursor"},
+    schema={"type": "string", "format": "cursor"},
     must="is not one that we gave",
 )

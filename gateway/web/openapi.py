@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import CODES
-from gateway.web.operations import Answer, Field, Operation, Route, Schema
+from gateway.web.operations import GROUPS, Answer, Field, Operation, Route, Schema
 from gateway.web.shapes import AMOUNT, ANY_OBJECT, COUNT, TEXT, YES_OR_NO, described, one_of, shape
 from skills_catalog.exporting.openapi import action_operation, action_schemas
 from skills_catalog.model import Integration
@@ -77,8 +77,7 @@ def describe(
     paths: dict[str, Json] = {}
     for route in routes:
         paths.setdefault(route.shown_path, {})[route.method.lower()] = writer.operation(route)
-    groups = dict.fromkeys(route.operation.group for route in routes)
-    tags = [{"name": name} for name in groups]
+    tags = [{"name": name} for name in sorted({route.operation.group for route in routes}, key=GROUPS.index)]
     if actions is not None:
         for integration in actions:
             tags.append({"name": integration.slug, "description": integration.description})

@@ -28,6 +28,11 @@ NAME: Schema = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"}
 #: The same, of an integration that is asked for: the description for a key lists those that it may use.
 SLUG: Schema = {**NAME}
 ANYTHING: Schema = {"type": "object"}
+#: The headings that operations stand under, in the order of a first visit.
+GROUPS = (
+    *("Calls", "Discovery", "Connecting", "Connections", "API keys", "Usage", "Events"),
+    "The gateway itself",
+)
 #: How long a deprecated route goes on at least: 12 months.
 NOTICE = timedelta(days=365)
 
@@ -175,6 +180,8 @@ def operation(
     takes_key: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Says of the handler below it what it takes and answers."""
+
+    assert group in GROUPS, group
 
     def describe(handler: Handler) -> Operation:
         return Operation(

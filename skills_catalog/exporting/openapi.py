@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skills_catalog.model import Json, Skill
+from skills_catalog.model import Json, Param, Skill
+
+#: RFC 4648 §4, with its padding.
+_BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 
 def action_operation(
@@ -68,8 +71,24 @@ def action_operation(
 def action_schemas(skill: Skill) -> dict[str, Json]:
     """The schemas that the operation names, by the names under `components/schemas`."""
     schema = {key: value for key, value in skill.input_schema.items() if key != "$defs"}
+    properties = schema.get("properties", {})
+    schema["properties"] = {name: _as_sent(skill.params[name], value) for name, value in properties.items()}
     named = {_name(skill, name): value for name, value in skill.input_schema.get("$defs", {}).items()}
     return {key: _with_refs(skill, value) for key, value in {_name(skill): schema, **named}.items()}
+
+
+def _as_sent(param: Param, schema: Json) -> Json:
+    """The schema of a param with what its place on the wire demands beyond it."""
+    if param.location == "file":
+        return _with_base64(schema)
+    return schema
+
+
+def _with_base64(schema: Json) -> Json:
+    if isinstance(schema, Mapping):
+        written = {key: _with_base64(value) for key, value in schema.items()}
+        return {**written, "pattern": _BASE64} if schema.get("contentEncoding") == "base64" else written
+    return [_with_base64(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _with_refs(skill: Skill, value: Json) -> Json:
