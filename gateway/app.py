@@ -70,6 +70,8 @@ from oauth.vault import MasterKey
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import SHIPPED, load_catalog
 
+#: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
+API_ROUTES = (*ROUTES, *health.ROUTES)
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
@@ -251,7 +253,7 @@ async def _services(
             clock=clock,
         ),
         discovery=discovery,
-        description=Description([*health.ROUTES, *ROUTES], SHAPES, discovery, public_url=public_url),
+        description=Description(API_ROUTES, SHAPES, discovery, public_url=public_url),
         connecting=Connecting(
             catalogs=catalogs,
             providers=providers,

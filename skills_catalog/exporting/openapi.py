@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skills_catalog.model import Json, Param, Skill
+from skills_catalog.model import Json, Skill, Variable
 
+#: What a path may hold: nothing empty, and nothing that walks out of it.
+_SEGMENT = {"minLength": 1, "not": {"enum": [".", ".."]}}
+_SEGMENTS = {**_SEGMENT, "pattern": "^[^/]+(?:/[^/]+)*$"}
 #: RFC 4648 §4, with its padding.
 _BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -72,15 +75,23 @@ def action_schemas(skill: Skill) -> dict[str, Json]:
     """The schemas that the operation names, by the names under `components/schemas`."""
     schema = {key: value for key, value in skill.input_schema.items() if key != "$defs"}
     properties = schema.get("properties", {})
-    schema["properties"] = {name: _as_sent(skill.params[name], value) for name, value in properties.items()}
+    schema["properties"] = {name: _as_sent(skill, name, value) for name, value in properties.items()}
     named = {_name(skill, name): value for name, value in skill.input_schema.get("$defs", {}).items()}
     return {key: _with_refs(skill, value) for key, value in {_name(skill): schema, **named}.items()}
 
 
-def _as_sent(param: Param, schema: Json) -> Json:
+def _as_sent(skill: Skill, name: str, schema: Json) -> Json:
     """The schema of a param with what its place on the wire demands beyond it."""
-    if param.location == "file":
+    location = skill.params[name].location
+    if location == "file":
         return _with_base64(schema)
+    if location == "path":
+        slashes = any(
+            isinstance(piece, Variable) and piece.name == name and piece.keep_slash
+            for pieces in skill.request.segments
+            for piece in pieces
+        )
+        return {"allOf": [schema, _SEGMENTS if slashes else _SEGMENT]}
     return schema
 
 

@@ -20,9 +20,9 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 LONG = 1800
 
 
-async def fuzz(running: RunningGateway, folder: Path, *, scopes: Sequence[str], options: Sequence[str]) -> tuple[int, str]:
-    """Runs schemathesis with a test key of these scopes; gives back its exit code and all that it said."""
-    made = await running.ask("POST", "/api-keys", key=running.org.test, body={"name": "fuzz", "scopes": list(scopes)})
+async def fuzz(running: RunningGateway, folder: Path, *, allow: Sequence[str], options: Sequence[str]) -> tuple[int, str]:
+    """Runs schemathesis with a test key for these actions; gives back its exit code and all that it said."""
+    made = await running.ask("POST", "/api-keys", key=running.org.test, body={"name": "fuzz", "allow": list(allow)})
     assert made.status == 201, made.body
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"),
@@ -44,7 +44,7 @@ async def main() -> int:
     options = ["--max-examples", "200", "--seed", str(seed), "--max-time", str(LONG), "--continue-on-failure"]
     with tempfile.TemporaryDirectory() as folder:
         async with gateway_process(Path(folder)) as running:
-            code, said = await fuzz(running, Path(folder), scopes=["*"], options=options)
+            code, said = await fuzz(running, Path(folder), allow=["*"], options=options)
     print(said)
     return code
 
