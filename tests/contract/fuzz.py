@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
+import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ async def fuzz(running: RunningGateway, folder: Path, *, allow: Sequence[str], o
 
 
 async def main() -> int:
-    seed = random.randrange(2**31)
+    seed = secrets.randbelow(2**31)
     options = ["--max-examples", "200", "--seed", str(seed), "--max-time", str(LONG), "--continue-on-failure"]
     with tempfile.TemporaryDirectory() as folder:
         async with gateway_process(Path(folder)) as running:
