@@ -142,11 +142,20 @@ def param_exists(definition: Definition, at: Path, name: str, params: Iterable[s
 def _deprecation(definition: Definition, at: Path, spec: Any) -> Deprecation | None:
     if spec is None:
         return None
-    since = date.fromisoformat(spec["since"])
-    sunset = date.fromisoformat(spec["sunset"]) if "sunset" in spec else None
+    since = _day(definition, (*at, "since"), spec["since"])
+    sunset = _day(definition, (*at, "sunset"), spec["sunset"]) if "sunset" in spec else None
     if sunset is not None and sunset <= since:
         definition.note((*at, "sunset"), "Must be after `since`: whoever uses it needs time to change.")
     return Deprecation(since=since, sunset=sunset, use=spec.get("use"))
+
+
+def _day(definition: Definition, at: Path, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        # RFC 3339 has a year 0.
+        definition.note(at, "Must be a day such as 2026-11-30.")
+        return date.min
 
 
 def _error_hint(spec: Mapping[str, Any]) -> ErrorHint:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from gateway.core.errors import CODES
 from gateway.web.operations import GROUPS, Answer, Field, Operation, Route, Schema
 from gateway.web.shapes import AMOUNT, ANY_OBJECT, COUNT, TEXT, YES_OR_NO, described, one_of, shape
@@ -72,7 +74,11 @@ def describe(
     public_url: str,
     actions: Sequence[Integration] | None = None,
 ) -> Json:
-    """The document of the routes and, where they are given, of the actions that one key may use."""
+    """The document of the routes and, where they are given, of the actions that one key may use.
+
+    What it says of actions is JSON text already (`orjson.Fragment`): written piece by piece, between which other
+    threads have their turn, where the whole would hold them up for a second.
+    """
     writer = _Writer(shapes)
     paths: dict[str, Json] = {}
     for route in routes:
@@ -167,13 +173,12 @@ class _Writer:
         }
         paths = {}
         for skill in integration.skills.values():
-            self.schemas |= action_schemas(skill)
+            self.schemas |= {name: _written(schema) for name, schema in action_schemas(skill).items()}
             headers = (*_EVERY_ANSWER, *_WITH_KEY, "X-Upstream-Status", *(_DEPRECATED if skill.deprecated else ()))
-            paths[f"/v1/{skill.integration}/{skill.name}"] = {
-                "post": action_operation(
-                    skill, beside=beside, result=result, headers=_header_refs(headers), refusals=refusals
-                )
-            }
+            operation = action_operation(
+                skill, beside=beside, result=result, headers=_header_refs(headers), refusals=refusals
+            )
+            paths[f"/v1/{skill.integration}/{skill.name}"] = {"post": _written(operation)}
         return paths
 
     def components(self) -> Json:
@@ -254,6 +259,10 @@ class _Writer:
             "headers": _header_refs((*standing, *_OF_STATUS.get(status, ()))),
             "content": {"application/json": {"schema": schema, "example": example}},
         }
+
+
+def _written(value: Json) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(value))
 
 
 def _header_refs(names: Iterable[str]) -> Json:
