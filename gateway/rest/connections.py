@@ -69,6 +69,10 @@ _SEEN = ["scope_not_allowed", "not_found"]
                 "expires_at": "2026-11-28T10:10:00Z",
                 "oauth_url": "https://skillway.example.com/connect/conn_01cf",
             },
+            links={
+                name: {"id": "/connection_id"}
+                for name in ("poll_connect", "confirm_connect", "get_connection", "disconnect")
+            },
         )
     },
     refuses=[
@@ -244,7 +248,15 @@ async def return_urls(request: web.Request, who: Principal, asked: Asked) -> web
     "Set where browsers may return to",
     group=_CONNECTING,
     about="All of them: what was there before and is not among them goes.",
-    body=[strings("redirect_urls", "https, or http on loopback.", most=_MOST_URLS, required=True)],
+    body=[
+        strings(
+            "redirect_urls",
+            "https, or http on loopback.",
+            most=_MOST_URLS,
+            each={"type": "string", "format": "return-url"},
+            required=True,
+        )
+    ],
     answers={200: Answer(about="The URLs as they are now.", schema=REDIRECT_URLS, example=_URLS)},
     example={"body": _URLS},
 )

@@ -112,6 +112,7 @@ async def list_keys(request: web.Request, who: Principal, asked: Asked) -> web.R
                 "full_key": "sk_live_gw_Vt7QeX…",
                 "warning": "Save this key now: it is not shown again.",
             },
+            links={"revoke_key": {"id": "/api_key/id"}},
         )
     },
     refuses=["plan_limit_reached", "not_found"],

@@ -238,6 +238,14 @@ class _Writer:
             if answer.example is not None:
                 content["example"] = answer.example
             written["content"] = {"application/json": content, **{kind: {} for kind in answer.also}}
+        if answer.links:
+            written["links"] = {
+                name: {
+                    "operationId": name,
+                    "parameters": {one: f"$response.body#{place}" for one, place in places.items()},
+                }
+                for name, places in answer.links.items()
+            }
         return written
 
     def _refusals(self, status: int, codes: Sequence[str], has_key: bool, standing: Sequence[str]) -> str:

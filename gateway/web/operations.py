@@ -127,6 +127,8 @@ class Answer:
     headers: Sequence[str] = ()
     #: Content types other than JSON that it may have as well.
     also: Sequence[str] = ()
+    #: What can be done with it: id of an operation -> its path field -> where the answer has the value.
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.harness import ROOT, RunningGateway, gateway_process
 
@@ -20,22 +21,32 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 LONG = 1800
 
 
-async def fuzz(running: RunningGateway, folder: Path, *, allow: Sequence[str], options: Sequence[str]) -> tuple[int, str]:
-    """Runs schemathesis with a test key for these actions; gives back its exit code and all that it said."""
-    made = await running.ask("POST", "/api-keys", key=running.org.test, body={"name": "fuzz", "allow": list(allow)})
+async def fuzz(
+    running: RunningGateway, folder: Path, *, maker: str, grant: Mapping[str, Any], options: Sequence[str]
+) -> tuple[int, str]:
+    """Runs schemathesis with a key of this grant, made by the key `maker`; gives back its exit code and all it said."""
+    made = await running.ask("POST", "/api-keys", key=maker, body={"name": "fuzz", **grant})
     assert made.status == 201, made.body
+    key = made.json()
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"),
         f"{running.url}/openapi.json",
-        *("--header", f"Authorization: Bearer {made.json()['full_key']}", "--no-color"),
+        *("--header", f"Authorization: Bearer {key['full_key']}", "--no-color"),
         *options,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+            "FUZZ_KEY_ID": key["api_key"]["id"],
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await process.communicate()
     assert process.returncode is not None
+    still = await running.ask("GET", "/v1/verify", key=key["full_key"])
+    assert still.status == 200, "the key was lost on the way, and nothing was tried after that"
     return process.returncode, said.decode()
 
 
@@ -44,7 +55,7 @@ async def main() -> int:
     options = ["--max-examples", "200", "--seed", str(seed), "--max-time", str(LONG), "--continue-on-failure"]
     with tempfile.TemporaryDirectory() as folder:
         async with gateway_process(Path(folder)) as running:
-            code, said = await fuzz(running, Path(folder), allow=["*"], options=options)
+            code, said = await fuzz(running, Path(folder), maker=running.org.test, grant={}, options=options)
     print(said)
     return code
 

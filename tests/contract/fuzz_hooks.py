@@ -1,7 +1,8 @@
-"""What schemathesis cannot know: which cursors are of our making, and how large a number may be."""
+"""What schemathesis cannot know: which cursors are of our making, how large a number may be, which key it has."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,20 @@ from hypothesis import strategies as st
 from gateway.store.cursors import cursor_of
 
 schemathesis.openapi.format("cursor", st.sampled_from([cursor_of(1_795_348_800_000, "ent_0193"), cursor_of(0, "a")]))
+schemathesis.openapi.format("return-url", st.sampled_from(["https://app.example.com/done", "http://localhost:3000/"]))
 
 
 @schemathesis.hook
 def filter_body(context: Any, body: Any) -> bool:
     """Integers beyond 64 bits are refused wherever they stand, also where a schema lets anything stand."""
     return _fits(body)
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    """Found in the list of keys, the key that everything is asked with would be revoked, and nothing more be seen."""
+    if case.method.upper() == "DELETE" and case.path_parameters.get("id") == os.environ["FUZZ_KEY_ID"]:
+        case.path_parameters["id"] = "key_another"
 
 
 def _fits(value: Any) -> bool:
