@@ -211,7 +211,7 @@ def deprecations(running: RunningGateway) -> Deprecations:
 
 
 async def test_whoever_uses_a_deprecated_action_is_told_once(
-    tmp_path: Path, times: Running[Times], clock: HandClock, database_setting: dict[str, str]
+    tmp_path: Path, times: Running[Times], clock: HandClock, database_setting: Any
 ) -> None:
     definitions = written(tmp_path, times.base_url)
     async with gateway(tmp_path, definitions=definitions, clock=clock, **database_setting) as running:
