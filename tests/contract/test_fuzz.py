@@ -14,7 +14,7 @@ from tests.fakes.upstream import Answer, Asked, Seen, Upstream, json_answer, rou
 from tests.harness import gateway_process
 
 #: Few actions, but of every kind: path, query, body, a file.
-ALLOW = ["overscore.*", "skycot.create_project", "skycot.get_build_file", "overskill.list_apps"]
+ALLOW = ["overscore.deploy_dashboard", "skycot.get_build_file", "overskill.list_apps"]
 _OPTIONS = ["--generation-deterministic", "--max-examples"]
 
 
