@@ -62,7 +62,7 @@ _STALL = 30.0
             about="The upstream answered. With `raw=1` the body is the upstream's own.",
             schema={"anyOf": [RESULT, {"description": "With `raw=1`: the upstream's own body."}]},
             example={"status": 201, "data": {"number": 7}, "meta": {"run_id": "run_0193", "account": "ada"}},
-            headers=("X-Upstream-Status", "X-Deprecated", "Deprecation", "Sunset", "Link"),
+            headers=("X-Upstream-Status", "X-Run-Id", "X-Deprecated", "Deprecation", "Sunset", "Link"),
             also=("*/*",),
         )
     },

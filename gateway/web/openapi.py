@@ -48,6 +48,7 @@ HEADERS: Mapping[str, tuple[str, Schema]] = {
     "WWW-Authenticate": ("How to authenticate.", TEXT),
     "ETag": ("Send it as `If-None-Match` to be told `304` where nothing has changed.", TEXT),
     "X-Upstream-Status": ("The upstream's status.", COUNT),
+    "X-Run-Id": ("The record of a call whose body is streamed.", TEXT),
     "X-Deprecated": ("`true` where the route or the action is deprecated.", TEXT),
     "Deprecation": ("Since when, as `@` and unix seconds (RFC 9745).", TEXT),
     "Sunset": ("After which day it may be gone (RFC 8594).", TEXT),
