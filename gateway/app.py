@@ -26,6 +26,8 @@ from gateway.core.connecting import Connecting
 from gateway.core.connections import Connections
 from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
+from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
+from gateway.core.deprecations import Deprecations
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
 from gateway.core.fetching import Fetching
@@ -52,11 +54,13 @@ from gateway.core.shaping import Shaping
 from gateway.core.usage import Usage
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
-from gateway.rest import routes as rest_routes
+from gateway.rest.routes import ROUTES
+from gateway.rest.shapes import SHAPES
 from gateway.settings import BadSetting, Installation, Settings
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.deprecations import SqlDeprecations
 from gateway.store.events import SqlEvents
 from gateway.store.flows import SqlFlows
 from gateway.store.keys import SqlKeys
@@ -70,10 +74,12 @@ from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
 from gateway.upstream.token_http import TokenHttp
+from gateway.web import health
 from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
-from gateway.web.health import healthz, readyz
+from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.worker import Worker
 from oauth.credentials import CredentialSource
@@ -81,6 +87,8 @@ from oauth.vault import MasterKey
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import SHIPPED, load_catalog
 
+#: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
+API_ROUTES = (*ROUTES, *health.ROUTES)
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
@@ -111,8 +119,7 @@ def make_web_app(services: Services) -> web.Application:
     """All surfaces as one application."""
     app = web.Application(middlewares=[boundary], client_max_size=services.settings.body_limit)
     app[SERVICES] = services
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    app.add_routes(rest_routes.routes())
+    app.add_routes(mounted(services.description.routes))
     app.add_routes(ui_routes.routes())
     return app
 
@@ -222,6 +229,8 @@ async def _services(
     if settings.valkey_url is not None:
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
+    discovery = Discovery(catalogs, connections, providers, public_url)
+    deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
     credentials = Credentials(source, links, clock)
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
@@ -306,6 +315,7 @@ async def _services(
                 ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
                 ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", EVERY, replicas.look),
+                ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
@@ -330,7 +340,8 @@ async def _services(
         runs=book,
         results=Results(kept),
         files=files,
-        discovery=Discovery(catalogs, connections, providers, public_url),
+        discovery=discovery,
+        description=Description(API_ROUTES, SHAPES, discovery, public_url=public_url),
         connecting=Connecting(
             catalogs=catalogs,
             providers=providers,

@@ -21,7 +21,7 @@ from gateway.installation import open_installation
 from gateway.rest.routes import ROUTES
 from gateway.settings import load_settings
 from gateway.store.orgs import SqlOrgs
-from gateway.web.routing import Route
+from gateway.web.operations import Route
 from tests.fakes.github import GitHub
 from tests.fakes.upstream import Running, serve
 from tests.harness import Answer, Org, RunningGateway, gateway, make_org
@@ -202,6 +202,8 @@ async def test_without_a_key_that_works_every_route_is_401(stage: Stage) -> None
             ("sk_live_gw_" + "a" * 44, "api_key_invalid"),
             (stage.mine.org.live[:-1], "api_key_invalid"),
         ):
+            if route.level is None and not key:
+                continue
             answer = await stage.ask(route, key, thing)
             assert (answer.status, answer.json()["error"]) == (401, code), (name_of(route), answer.body)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -211,7 +213,7 @@ async def test_a_key_of_a_lower_level_is_403_everywhere(stage: Stage) -> None:
     seen = 0
     for route in ROUTES:
         thing = stage.mine.ids.get(KINDS.get(canonical(route.path), ""), "")
-        for level in LEVELS[: LEVELS.index(route.level)]:
+        for level in LEVELS[: LEVELS.index(route.level)] if route.level is not None else ():
             answer = await stage.ask(route, stage.mine.keys[level], thing)
             assert (answer.status, answer.json()["error"]) == (403, "forbidden"), (name_of(route), level)
             seen += 1

@@ -15,6 +15,7 @@ from gateway.core.answers import Attachment, Result
 from gateway.core.budgets import Budgets
 from gateway.core.call import Plan
 from gateway.core.credentials import Credentials, renews
+from gateway.core.deprecations import deprecation_hint
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.fetching import Fetching
 from gateway.core.kept import AnswerCache
@@ -194,17 +195,17 @@ class Carrier:
 
     async def _result(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """The answer as it fits into an envelope."""
+        hint = {"hint": deprecation_hint(plan.skill.deprecated)} if plan.skill.deprecated is not None else {}
         if plan.example is not None:
             # An example shows the envelope's data as it is, files too.
-            return Result(
-                status=answer.status, data=answer.body or b"null", meta={"run_id": plan.run_id, "sandbox": True}
-            )
+            meta = {**hint, "run_id": plan.run_id, "sandbox": True}
+            return Result(status=answer.status, data=answer.body or b"null", meta=meta)
         fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._fetching.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.
         data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
         if isinstance(data, Attachment):
             data = await self._fetching.keep(plan, data)
-        meta["run_id"] = plan.run_id
+        meta = {**hint, **meta, "run_id": plan.run_id}
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
         return Result(status=answer.status, data=data, meta=meta)

@@ -35,6 +35,11 @@ class KeptAnswers:
             org, run_id, head, _pieces(result.data), expires_at=expires_at, most=self._most
         )
 
+    async def size(self, org: str, run_id: str) -> int | None:
+        """How many bytes of data are kept; None where no answer is."""
+        found = await self._blobs.find(org, run_id)
+        return None if found is None else found.size
+
     async def find(self, org: str, run_id: str) -> Result | None:
         """The answer as it was kept; None where it no longer is, or does not open."""
         found = await self._blobs.find(org, run_id)
@@ -86,7 +91,10 @@ class AnswerCache:
         ttl = _ttl(plan)
         if ttl is None or not 200 <= result.status < 300:
             return
-        size = await self._kept.keep(org, plan.run_id, result, seconds=ttl)
+        # Where the run itself is asked for, its answer is kept already, and for longer.
+        size = await self._kept.size(org, plan.run_id)
+        if size is None:
+            size = await self._kept.keep(org, plan.run_id, result, seconds=ttl)
         # Its own row first, which other answers would let wait.
         await self._runs.begin(run)
         await self._index.offer(org, plan.run_id, _cache_key(plan), size)

@@ -34,9 +34,14 @@ Ask = Callable[[Plan], Awaitable[Result]]
 Rebuilt = Callable[[Plan, Held | None, Mapping[str, Any]], UpstreamRequest]
 
 
+def pages_of(skill: Skill) -> Mapping[str, Any] | None:
+    """How the pages of its answers follow one another; None where it has none that may be asked for."""
+    return skill.page if skill.effect == "read" else None
+
+
 def check_pages(skill: Skill, call: Call) -> None:
     """Raises `bad_request` where all pages are asked for of an action that has none."""
-    if call.pages is not None and (skill.page is None or skill.effect != "read"):
+    if call.pages is not None and pages_of(skill) is None:
         message = f"{skill.id} has no pages: leave 'all' out."
         raise Refusal(
             "bad_request", message, details={"fields": [{"path": "all", "keyword": "unsupported", "message": message}]}

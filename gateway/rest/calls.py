@@ -14,75 +14,159 @@ from gateway.core.once import Accepted
 from gateway.core.paging import MOST_PAGES
 from gateway.core.request import UpstreamFailed
 from gateway.core.shaping import check_select
+from gateway.rest.fields import ACTION, INTEGRATION, USER
+from gateway.rest.shapes import ACCEPTED, PREFLIGHT, RESULT
 from gateway.web.answers import json_answer, json_bytes
-from gateway.web.bodies import bad_field, json_object, query, text_field, yes_or_no
-from gateway.web.context import services
+from gateway.web.bodies import bad_field
+from gateway.web.context import MORE_HEADERS, services
+from gateway.web.deprecation import deprecation_headers
+from gateway.web.operations import ANYTHING, NAME, SLUG, Answer, Asked, Field, choice, number, operation, switch, text
 from gateway.web.streaming import download
 
-BODY: dict[str, type | tuple[type, ...]] = {
-    "params": dict,
-    "user": str,
-    "connection": str,
-    "async": bool,
-    "wait": (int, float),
-    "select": str,
-    "view": str,
-    "max_bytes": int,
-    "max_items": int,
-    "all": bool,
-}
+#: Why there may be no answer to a call.
+CALL_REFUSALS = (
+    "scope_not_allowed",
+    "integration_not_connected",
+    "missing_scopes",
+    "plan_limit_reached",
+    "token_expired",
+    "not_found",
+    "conflict",
+    "ambiguous_connection",
+    "idempotency_conflict",
+    "sync_timeout_upgrade_async",
+    "daily_limit_reached",
+    "allowance_exhausted",
+    "upstream_rate_limited",
+    "upstream_unreachable",
+    "upstream_invalid_response",
+    "response_too_large",
+    "upstream_timeout",
+)
 #: Headers of an upstream that a raw answer keeps; everything else could act on our own origin.
 _RAW_HEADERS = ("content-type", "content-language", "etag", "last-modified")
+_LONGEST_WAIT = 3600
 _LONGEST_KEY = 255
-_LONGEST_SELECT = 2000
 _LEAST_BYTES, _MOST = 256, 10**9
 _PREFER_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 
+_YES: dict[str, Any] = {"type": "boolean"}
+_OPTIONS = [
+    Field(name="params", about="What the action takes, by its JSON Schema.", schema=ANYTHING),
+    USER,
+    text("connection", "Id or label of the connection, where the user has several that fit."),
+    Field(name="async", about="Carry it out later, as a run to poll.", schema=_YES),
+    Field(
+        name="wait",
+        about="Seconds to wait for the end of the run, also for work that the upstream goes on with, before polling it.",
+        schema={"type": "number", "minimum": 0, "maximum": _LONGEST_WAIT},
+    ),
+    Field(
+        name="select",
+        about="JMESPath: the part of the upstream's body that is wanted.",
+        schema={"type": "string", "minLength": 1, "maxLength": 2000, "format": "jmespath"},
+        must="must be JMESPath of 1 to 2000 characters",
+    ),
+    choice("view", "`brief` is the action's own short view, where it has one.", ["brief", "full"], default="full"),
+    number("max_bytes", "Most bytes of the answer; what is cut is kept whole.", low=_LEAST_BYTES, high=_MOST),
+    number("max_items", "Most items of its largest array; what is cut is kept whole.", low=0, high=_MOST),
+    Field(name="all", about="Follow the pages of a list, and join their items.", schema=_YES),
+]
+_HEADERS = [
+    Field(
+        name="Idempotency-Key",
+        about="Sent again with the same body, the call is not made again: its answer is given back, for 24 hours.",
+        schema={"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY, "pattern": "^[ -~]+$"},
+    ),
+    Field(
+        name="Prefer",
+        about="`respond-async` is `async`, `wait=10` is `wait` (RFC 7240).",
+        schema={"type": "string"},
+    ),
+    Field(
+        name="Cache-Control",
+        about="`no-cache`: an answer that is kept for later reads will not do.",
+        schema={"type": "string"},
+    ),
+]
+_ACCEPTED = Answer(
+    about="It is carried out as a run; poll it.",
+    schema=ACCEPTED,
+    example={"run_id": "run_0193", "status": "queued", "poll_url": "http://127.0.0.1:8700/v1/runs/run_0193"},
+    headers=("Location", "X-Deprecated", "Deprecation", "Sunset", "Link"),
+)
 
-async def execute(request: web.Request, who: Principal) -> web.StreamResponse:
-    asked = query(request, ("raw",)) if request.rel_url.raw_query_string else {}
-    call = call_of(request, who, request.match_info, await json_object(request, BODY))
-    gateway = services(request).gateway
-    if yes_or_no(asked, "raw"):
+
+@operation(
+    "execute",
+    "Call an action",
+    group="Calls",
+    about="The upstream answered, whatever it said: 200, with its status and its data. No answer to give: an error.",
+    path=[INTEGRATION, ACTION],
+    query=[switch("raw", "Stream the upstream's body alone, with its own content type.")],
+    headers=_HEADERS,
+    body=_OPTIONS,
+    answers={
+        200: Answer(
+            about="The upstream answered. With `raw=1` the body is the upstream's own.",
+            schema={"anyOf": [RESULT, {"description": "With `raw=1`: the upstream's own body."}]},
+            example={"status": 201, "data": {"number": 7}, "meta": {"run_id": "run_0193", "account": "ada"}},
+            headers=("X-Upstream-Status", "X-Run-Id", "X-Deprecated", "Deprecation", "Sunset", "Link"),
+            also=("*/*",),
+        ),
+        202: _ACCEPTED,
+    },
+    refuses=CALL_REFUSALS,
+    example={
+        "path": {"integration": "github", "action": "create_issue"},
+        "body": {"params": {"repo": "acme/webapp", "title": "Bug report"}},
+    },
+)
+async def execute(request: web.Request, who: Principal, asked: Asked) -> web.StreamResponse:
+    ours = services(request)
+    slug, action = request.match_info["integration"], request.match_info["action"]
+    if (found := ours.catalogs.deprecation(slug, action)) is not None:
+        gone, instead = found
+        use = None if instead is None else f"{ours.public_url}/v1/{instead.integration}/{instead.name}"
+        request[MORE_HEADERS] = deprecation_headers(gone.since, gone.sunset, use)
+    call = _call(request, who, slug, action, asked.body)
+    if asked.query["raw"] in ("1", "true"):
         if call.is_async or call.wait is not None or call.idempotency_key or call.pages or not call.shape.is_whole:
             raise bad_field("raw", "oneOf", "A raw answer is streamed as it comes: not later, not twice, not in part.")
-        return await _stream(request, await gateway.stream(call))
-    result = await gateway.call(call)
+        return await _stream(request, await ours.gateway.stream(call))
+    result = await ours.gateway.call(call)
     if isinstance(result, Accepted):
         return accepted(request, result)
     return json_bytes(result.envelope(), headers={"X-Upstream-Status": str(result.status)})
 
 
-async def preflight(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
-    body = await json_object(request, {**BODY, "integration": str, "action": str})
-    for name in ("integration", "action"):
-        if name not in body:
-            raise bad_field(name, "required", f"The field {name!r} is missing.")
-    call = call_of(request, who, body, body)
+@operation(
+    "preflight",
+    "Ask what a call would do",
+    group="Calls",
+    about="All that is in its way at once, and the request that it would make, its secrets masked. Spends nothing.",
+    headers=_HEADERS,
+    body=[
+        Field(name="integration", about="Slug of the integration.", schema=SLUG, required=True),
+        Field(name="action", about="Name of the action.", schema=NAME, required=True),
+        *_OPTIONS,
+    ],
+    answers={
+        200: Answer(
+            about="Whether the call would be made.",
+            schema=PREFLIGHT,
+            example={
+                "ok": False,
+                "problems": [{"error": "integration_not_connected", "message": "Connect GitHub first."}],
+            },
+        )
+    },
+    refuses=("not_found",),
+    example={"body": {"integration": "github", "action": "get_repo", "params": {"repo": "acme/webapp"}}},
+)
+async def preflight(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    call = _call(request, who, asked.body["integration"], asked.body["action"], asked.body)
     return json_answer(await services(request).preflight.of(call))
-
-
-def call_of(request: web.Request, who: Principal, names: Any, body: dict[str, Any]) -> Call:
-    """The call that a body and the headers beside it ask for."""
-    wait = _number(body, "wait", 0, services(request).settings.sync_ceiling)
-    preferred = ",".join(request.headers.getall("Prefer", ())) if "Prefer" in request.headers else ""
-    if preferred and wait is None and (found := _PREFER_WAIT.search(preferred)):
-        wait = min(float(found[1]), services(request).settings.sync_ceiling)
-    return Call(
-        principal=who,
-        integration=names["integration"],
-        action=names["action"],
-        params=body.get("params", {}),
-        user=text_field(body["user"], "user") if "user" in body else None,
-        connection=text_field(body["connection"], "connection") if "connection" in body else None,
-        shape=_shape(body),
-        idempotency_key=_idempotency_key(request),
-        is_async=body.get("async", False) or "respond-async" in preferred.lower(),
-        wait=wait,
-        pages=MOST_PAGES if body.get("all", False) else None,
-        is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
-    )
 
 
 def accepted(request: web.Request, run: Accepted) -> web.Response:
@@ -93,18 +177,37 @@ def accepted(request: web.Request, run: Accepted) -> web.Response:
     return json_answer(body, status=202, headers={"Location": poll_url})
 
 
-def _shape(body: dict[str, Any]) -> Shape:
+def _call(request: web.Request, who: Principal, slug: str, action: str, body: Any) -> Call:
+    """The call that a body and the headers beside it ask for."""
+    wait = body.get("wait")
+    preferred = ",".join(request.headers.getall("Prefer", ())) if "Prefer" in request.headers else ""
+    if preferred and wait is None and (found := _PREFER_WAIT.search(preferred)):
+        wait = int(found[1])
+    return Call(
+        principal=who,
+        integration=slug,
+        action=action,
+        params=body.get("params", {}),
+        user=body.get("user"),
+        connection=body.get("connection"),
+        shape=_shape(body),
+        idempotency_key=_idempotency_key(request),
+        is_async=body.get("async", False) or "respond-async" in preferred.lower(),
+        wait=None if wait is None else min(float(wait), services(request).settings.sync_ceiling),
+        pages=MOST_PAGES if body.get("all", False) else None,
+        is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
+    )
+
+
+def _shape(body: Any) -> Shape:
     select = body.get("select")
     if select is not None:
-        check_select(text_field(select, "select", most=_LONGEST_SELECT))
-    view = body.get("view", "full")
-    if view not in ("brief", "full"):
-        raise bad_field("view", "enum", "The field 'view' must be brief or full.")
+        check_select(select)
     return Shape(
         select=select,
-        brief=view == "brief",
-        max_bytes=_whole(body, "max_bytes", _LEAST_BYTES),
-        max_items=_whole(body, "max_items", 0),
+        brief=body["view"] == "brief",
+        max_bytes=body.get("max_bytes"),
+        max_items=body.get("max_items"),
     )
 
 
@@ -116,22 +219,6 @@ def _idempotency_key(request: web.Request) -> str | None:
         message = f"The header Idempotency-Key must be 1 to {_LONGEST_KEY} printable ASCII characters, once."
         raise bad_field("Idempotency-Key", "format", message)
     return str(given[0])
-
-
-def _whole(body: dict[str, Any], name: str, low: int) -> int | None:
-    value = body.get(name)
-    if value is not None and not low <= value <= _MOST:
-        raise bad_field(name, "range", f"The field {name!r} must be a whole number from {low} to {_MOST}.")
-    return value
-
-
-def _number(body: dict[str, Any], name: str, low: float, high: float) -> float | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not low <= value <= high:
-        raise bad_field(name, "range", f"The field {name!r} must be a number from {low:g} to {high:g}.")
-    return float(value)
 
 
 async def _stream(request: web.Request, result: RawResult) -> web.StreamResponse:

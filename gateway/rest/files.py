@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 from urllib.parse import quote
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
@@ -16,30 +17,71 @@ from gateway.core.blobs import BlobBroken
 from gateway.core.errors import Refusal
 from gateway.core.files import File
 from gateway.core.keys import Principal
+from gateway.rest.shapes import FILE
 from gateway.web.answers import json_answer
-from gateway.web.bodies import bad_field, query
+from gateway.web.bodies import bad_field
 from gateway.web.context import LAST, services
+from gateway.web.operations import PRINTABLE, Answer, Asked, Field, operation, text
+from gateway.web.shapes import TEXT, YES_OR_NO, shape
 from gateway.web.streaming import download
 
 #: Seconds within which the next bytes must come, and all of them.
 _STALL, _DEADLINE = 30.0, 900.0
 _PIECE = 64 * 1024
 _LONGEST_NAME = 255
+T = TypeVar("T")
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,96}", re.ASCII)
+_NAME = re.compile(PRINTABLE)
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
-async def add(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("filename",))
+_FILE_ID = Field(name="id", about="Id of the file.", schema={"type": "string"}, required=True)
+_REFUSALS = ("not_found", "scope_not_allowed")
+
+
+@operation(
+    "add_file",
+    "Give a file for a call",
+    group="Files",
+    about="Its bytes as they are, or a form with one part `file`. A param for a file then takes its `file_id`.",
+    query=[text("filename", "What it is called; a form says it by itself.", most=_LONGEST_NAME)],
+    takes={
+        "application/octet-stream": {"type": "string", "format": "binary"},
+        "multipart/form-data": {
+            "type": "object",
+            "properties": {"file": {"type": "string", "format": "binary"}},
+            "required": ["file"],
+            "additionalProperties": False,
+        },
+    },
+    answers={
+        201: Answer(
+            about="The file.",
+            schema=FILE,
+            example={
+                "file_id": "file_4b1f",
+                "url": "http://127.0.0.1:8700/v1/files/file_4b1f",
+                "content_type": "application/pdf",
+                "filename": "report.pdf",
+                "size": 48213,
+                "expires_at": "2026-11-29T10:00:00Z",
+            },
+            headers=("Location",),
+        )
+    },
+    refuses=("plan_limit_reached",),
+)
+async def add(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal("unsupported_media_type", "Send the file uncompressed.")
-    filename, content_type, chunks = asked.get("filename"), request.content_type, _body(request)
+    filename, content_type, chunks = asked.query.get("filename"), request.content_type, _body(request)
     try:
         async with asyncio.timeout(_DEADLINE):
             if content_type == "multipart/form-data":
-                part = await _part(request)
+                form = await request.multipart()
+                part = await _part(form)
                 filename, content_type = filename or part.filename, part.headers.get("Content-Type", OCTETS)
-                chunks = _chunks(part)
+                chunks = _chunks(form, part)
             files = services(request).files
             file = await files.add(
                 who, chunks, filename=_filename(filename), content_type=_media_type(content_type)
@@ -57,8 +99,20 @@ async def add(request: web.Request, who: Principal) -> web.Response:
     return json_answer(files.shown(file), status=201, headers={"Location": files.shown(file)["url"]})
 
 
-async def read(request: web.Request, who: Principal) -> web.StreamResponse:
-    query(request, ())
+@operation(
+    "read_file",
+    "Download a file",
+    group="Files",
+    path=[_FILE_ID],
+    headers=[Field(name="Range", about="Bytes of it: `bytes=0-1023` (RFC 9110 §14).", schema={"type": "string"})],
+    answers={
+        200: Answer(about="All of it.", headers=("ETag", "Content-Disposition", "Accept-Ranges"), also=("*/*",)),
+        206: Answer(about="The part that was asked for.", headers=("ETag", "Content-Range"), also=("*/*",)),
+        416: Answer(about="It has no such part.", headers=("Content-Range",)),
+    },
+    refuses=_REFUSALS,
+)
+async def read(request: web.Request, who: Principal, asked: Asked) -> web.StreamResponse:
     files = services(request).files
     file = await files.find(who, request.match_info["id"])
     tag = f'"{file.id}"'
@@ -85,43 +139,59 @@ async def read(request: web.Request, who: Principal) -> web.StreamResponse:
     return await download(request, response, files.read(file, first, length), what=file.id, broken=BlobBroken)
 
 
-async def delete(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "delete_file",
+    "Forget a file",
+    group="Files",
+    path=[_FILE_ID],
+    answers={
+        200: Answer(
+            about="It is gone.",
+            schema=shape(file_id=TEXT, deleted=YES_OR_NO),
+            example={"file_id": "file_4b1f", "deleted": True},
+        )
+    },
+    refuses=_REFUSALS,
+)
+async def delete(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     await services(request).files.delete(who, request.match_info["id"])
     return json_answer({"file_id": request.match_info["id"], "deleted": True})
 
 
-async def _part(request: web.Request) -> BodyPartReader:
-    """The one part `file` of a form; it must be the first, so that nothing before it has to be kept."""
-    part = await (await request.multipart()).next()
+async def _part(form: MultipartReader) -> BodyPartReader:
+    """The one part of a form."""
+    part = await form.next()
     if not isinstance(part, BodyPartReader) or part.name != "file":
-        raise bad_field("file", "required", "The form must have one part, named 'file'.")
+        raise _not_one_part()
     return part
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
-    while True:
-        async with asyncio.timeout(_STALL):
-            chunk = await request.content.readany()
-        if not chunk:
-            return
+    while chunk := await _within_stall(request.content.readany()):
         yield chunk
 
 
-async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while True:
-        async with asyncio.timeout(_STALL):
-            chunk = await part.read_chunk(_PIECE)
-        if not chunk:
-            return
+async def _chunks(form: MultipartReader, part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await _within_stall(part.read_chunk(_PIECE)):
         yield chunk
+    if await _within_stall(form.next()) is not None:
+        raise _not_one_part()
+
+
+def _not_one_part() -> Refusal:
+    return bad_field("file", "required", "The form must have one part, named 'file'.")
+
+
+async def _within_stall(step: Awaitable[T]) -> T:
+    async with asyncio.timeout(_STALL):
+        return await step
 
 
 def _filename(name: str | None) -> str | None:
     if name is None:
         return None
     name = re.split(r"[/\\]", name)[-1]
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+    if not 0 < len(name) <= _LONGEST_NAME or not _NAME.search(name):
         raise bad_field("filename", "format", f"The filename must be 1 to {_LONGEST_NAME} printable characters.")
     return name
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, files, keys, runs, usage
-from gateway.web.routing import Route, mounted
+from gateway.rest import calls, connections, description, discovery, events, files, keys, runs, usage
+from gateway.web.operations import Route
+from gateway.web.routing import mounted
 from skills_catalog.names import RESERVED_SLUGS
 
 #: Not a reserved slug: what a fixed route does not take is 405 there, and no unknown integration.
@@ -42,6 +43,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/api-keys", keys.list_keys, "full_access"),
     Route("POST", "/api-keys", keys.create, "full_access"),
     Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access"),
+    Route("GET", "/openapi.json", description.description, None),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
     # What an action does to the world decides which level it takes.
     Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),

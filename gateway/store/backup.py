@@ -31,6 +31,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "entries": ("org", "id"),
     "events": ("id",),
     "blobs": ("org", "place"),
+    "deprecation_notices": ("org", "integration", "action", "since"),
 }
 _BATCH = 500
 #: Rows that are large are copied fewer at a time.

@@ -74,7 +74,7 @@ class SqlBlobs:
     ) -> AsyncIterator[bytes]:
         found = await self.find(org, blob_id)
         if found is None:
-            return
+            raise BlobBroken(f"{blob_id} is no longer there")
         end = found.size if length is None else min(found.size, offset + length)
         last = max(1, -(-found.size // PART))
         while offset < end:

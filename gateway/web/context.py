@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from gateway.core.results import Results
 from gateway.core.run_book import RunBook
 from gateway.core.usage import Usage
 from gateway.settings import Settings
+from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
 
 
@@ -45,6 +46,7 @@ class Services:
     results: Results
     files: Files
     discovery: Discovery
+    description: Description
     connecting: Connecting
     consent: Consent
     health: Health
@@ -60,6 +62,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 #: What the key may still ask in this minute, where that is limited.
 RATE = web.RequestKey("rate", Rate)
 PRINCIPAL = web.RequestKey("principal", Principal)
+#: What else every answer to the request carries: that its route or action is deprecated.
+MORE_HEADERS = web.RequestKey("more_headers", Mapping[str, str])
 #: Set where the connection is closed after the answer: what follows on it cannot be told apart from the body.
 LAST = web.RequestKey("last", bool)
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.clients import OAuthClient
+from gateway.core.events import Event
 from gateway.core.keys import Org
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.blobs import SqlBlobs
@@ -22,6 +23,7 @@ from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
+from gateway.store.deprecations import SqlDeprecations
 from gateway.store.flows import SqlFlows
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
@@ -34,7 +36,16 @@ from gateway.store.runs import RunWriter
 from gateway.store.sqlite import SqliteDatabase
 from oauth.secret import Secret
 from oauth.vault import MasterKey, Vault, open_ring
-from tests.store.samples import Clock, a_connection, a_credential, a_flow, a_run, ended, flow_secrets
+from tests.store.samples import (
+    Clock,
+    a_connection,
+    a_credential,
+    a_deprecated_skill,
+    a_flow,
+    a_run,
+    ended,
+    flow_secrets,
+)
 
 PLANTED = "planted-token-51d2b7"
 
@@ -64,6 +75,8 @@ async def fill(database: Database, clock: Clock) -> Filled:
     await flows.add(flow)
     await flows.start(org.id, flow.connection, state=b"\0state", secrets=flow_secrets(), expires_at=clock.now + 9)
     await SqlLeases(database).acquire("refresh", "a", 30)
+    notice = Event.now(org.id, "skill.deprecated", clock.now)
+    await SqlDeprecations(database).tell(a_deprecated_skill(), notice)
     runs = RunWriter(database)
     for _ in range(1203):  # more than two batches, and a part of one
         runs.record(ended(a_run(org.id), status=None, credits=1))
