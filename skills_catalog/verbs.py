@@ -17,16 +17,16 @@ _WORDS: Mapping[Effect, str] = {
         preview validate verify estimate browse download export inspect poll test tell watch explain resolve scan""",
     "create": """create add insert new make open upload import duplicate copy clone fork register request generate
         schedule start begin build book draft log record track subscribe sign enroll allocate provision save store
-        write compose render convert translate transcribe summarize initiate append attach enqueue issue""",
-    "update": """update edit set change modify patch replace rename move remove assign unassign enable disable lock
+        write compose render convert translate transcribe summarize initiate append attach enqueue issue instantiate""",
+    "update": """update edit set change abort modify patch replace rename move remove assign unassign enable disable lock
         unlock close reopen resume pause stop cancel archive unarchive restore merge approve reject accept decline deny invalidate
         dismiss mark star unstar pin unpin follow unfollow block unblock mute unmute join leave link unlink connect
         disconnect detach sync untrash refresh reset rotate rearrange reorder convert complete submit apply toggle unsubscribe
         upgrade downgrade transfer promote demote grant hide unhide configure map bulk batch run execute trigger
         rerun retry deploy redeploy activate deactivate install reply confirm react push crosspost extend end skip
-        seek shuffle play repeat undo redo""",
+        seek shuffle play repeat undo redo restrict unrestrict expire unmerge manage reprioritize prioritize""",
     "send": "send post publish share invite notify broadcast email message forward reply remind announce ping comment",
-    "delete": "delete destroy purge erase wipe revoke uninstall kick ban prune discard drop trash terminate clear",
+    "delete": "delete destroy purge erase wipe revoke uninstall kick ban prune discard drop trash terminate clear redact",
 }
 #: Verb -> effect; a verb of several stands where the stronger one puts it.
 VERBS: Mapping[str, Effect] = {
@@ -41,13 +41,13 @@ ALSO_NOUNS = _set(
     """list search query view show check count test request log record track sign draft book build issue message comment
     email post share link map lock star pin copy fork import export download upload move close open read look
     write save store block mark batch bulk run end play repeat push react schedule start watch tell new skip seek scan
-    register patch change update reset sync reply join leave mute follow transfer grant archive merge apply"""
+    register patch change update reset sync reply join leave mute follow transfer grant archive merge apply invite poll"""
 )
 
 #: Of those, the ones that are no verb at the end of a name either.
 NEVER_LAST = _set(
     """request log record track draft book build issue message comment email post link map lock star pin copy block
-    batch bulk end play schedule tell new seek scan register patch query view test write store fork"""
+    batch bulk end play schedule tell new seek scan register patch query view test write store fork invite poll"""
 )
 
 

@@ -111,6 +111,7 @@ def _first(file: Path, description: Description, select: tuple[str, ...], wish: 
     operations = _selected(description, select, names)
     imported = _imported(description, operations, wish, names)
     text = imported.text(_about(description))
+    _check(text, file, "The imported definition cannot be used")
     _write(file, text)
     _copy_schema(file.parent)
     write_record(verify(file, description), select)
@@ -132,7 +133,7 @@ def _again(file: Path, description: Description, select: tuple[str, ...], slug: 
             text = merged(file.read_text(encoding="utf-8"), before.document, imported)
         except CannotImport as error:
             raise refused(str(error)) from error
-        _check(text, file)
+        _check(text, file, "The file could not take the new actions")
         _write(file, text)
         outcome = _outcome(file, imported)
         outcome.kept = len(before.found)
@@ -211,12 +212,12 @@ def _write(file: Path, text: str) -> None:
         raise refused(f"{file} cannot be written: {error.strerror}.") from error
 
 
-def _check(text: str, file: Path) -> None:
+def _check(text: str, file: Path, otherwise: str) -> None:
     """What was put together must load; the file on disk stays as it is if not."""
     try:
         load_definition(text, source=shown_path(file))
     except CatalogError as error:
-        raise refused(f"The file could not take the new actions: {error.problems[0]}") from error
+        raise refused(f"{otherwise}: {error.problems[0]}") from error
 
 
 def _copy_schema(folder: Path) -> None:

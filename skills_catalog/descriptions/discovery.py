@@ -74,7 +74,8 @@ class _Reader:
         path = text(node.get("path"))
         names = mapping(self._document.get("parameters")) | mapping(node.get("parameters"))  # type: ignore[operator]
         request, response = node.get("request"), node.get("response")
-        scopes = strings(node.get("scopes"))
+        # Scopes of add-ons are granted to what runs within Google's own pages, never to us.
+        scopes = [scope for scope in strings(node.get("scopes")) if ".addons." not in scope]
         return Operation(
             id=text(node.get("id")).removeprefix(f"{text(self._document.get('name'))}."),
             method=text(node.get("httpMethod")).upper(),

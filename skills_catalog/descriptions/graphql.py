@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from skills_catalog.descriptions.introspection import schema_of
 from skills_catalog.descriptions.model import Body, Description, DescriptionError, Json, Operation, Response
 from skills_catalog.descriptions.sdl import Argument, Field, Malformed, Schema, Type, TypeRef, parse_schema
 
@@ -24,6 +25,8 @@ _SCALARS: Mapping[str, Json] = {
 #: Of what lies below the answer's own type, these say what it is.
 _TELLING = ("id", "name", "title", "key", "number", "identifier", "email", "login", "url", "state", "status", "type")
 _MOST_FIELDS = 30
+#: What is asked of a type that has no plain field.
+_NOTHING_PLAIN = " { __typename }"
 
 
 def read_graphql(content: bytes, source: str, digest: str) -> Description:
@@ -34,6 +37,18 @@ def read_graphql(content: bytes, source: str, digest: str) -> Description:
         raise DescriptionError(f"{source}: is not UTF-8.") from error
     except Malformed as error:
         raise DescriptionError(f"{source}: is not a GraphQL schema: {error}.") from error
+    return _description(schema, source, digest)
+
+
+def read_introspected(said: Mapping[str, Any], source: str, digest: str) -> Description:
+    """The description of a GraphQL schema as its server tells it. Raises `DescriptionError`."""
+    try:
+        return _description(schema_of(said), source, digest)
+    except Malformed as error:
+        raise DescriptionError(f"{source}: is not a GraphQL schema: {error}.") from error
+
+
+def _description(schema: Schema, source: str, digest: str) -> Description:
     operations = [
         _operation(schema, kind, name, field)
         for kind in ("query", "mutation")
@@ -152,8 +167,10 @@ def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
         plain = {"type": "string", "enum": named.values} if named and named.values else _scalar(kind.named)
         return "", _wrapped(kind, plain)
     fields: dict[str, tuple[str, Json]] = {}
-    for name, field in named.fields.items():
-        if field.needs_arguments or field.deprecated or len(fields) >= _MOST_FIELDS:
+    # Of many fields the telling ones come along first.
+    is_large = len(named.fields) > _MOST_FIELDS
+    for name, field in sorted(named.fields.items(), key=lambda one: is_large and one[0] not in _TELLING):
+        if field.needs_arguments or field.deprecated or len(fields) >= _MOST_FIELDS or name == "clientMutationId":
             continue
         inner = schema.types.get(field.type.named)
         if inner is None or inner.kind in ("scalar", "enum"):
@@ -161,7 +178,7 @@ def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
                 fields[name] = _chosen(schema, field.type, depth + 1)
         elif _is_worth(named, name, inner, depth):
             text, answer = _chosen(schema, field.type, 0 if _is_page(named) and depth < 0 else max(depth, 0) + 1)
-            if text:
+            if text and text != _NOTHING_PLAIN:
                 fields[name] = (text, answer)
     if not fields:
         fields["__typename"] = ("", {"type": "string"})

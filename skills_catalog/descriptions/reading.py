@@ -11,7 +11,8 @@ from pathlib import Path
 
 from skills_catalog.descriptions.discovery import read_discovery
 from skills_catalog.descriptions.documents import MAX_BYTES, read_document
-from skills_catalog.descriptions.graphql import read_graphql
+from skills_catalog.descriptions.graphql import read_graphql, read_introspected
+from skills_catalog.descriptions.introspection import introspected
 from skills_catalog.descriptions.model import Description, DescriptionError, Json
 from skills_catalog.descriptions.openapi import read_openapi, without_credentials
 from skills_catalog.descriptions.swagger import read_swagger
@@ -50,6 +51,8 @@ def read_description(content: bytes, source: str) -> Description:
         description = read_swagger(document, source, digest)
     elif document.get("kind") == "discovery#restDescription":
         description = read_discovery(document, source, digest)
+    elif (said := introspected(document)) is not None:
+        description = read_introspected(said, source, digest)
     else:
         raise DescriptionError(
             f"{source}: is none of OpenAPI 3, Swagger 2.0, a Google discovery document and a GraphQL schema."

@@ -14,6 +14,8 @@ from skills_catalog.importing.shapes import Shapes, TooLarge
 from skills_catalog.linting.safety import looks_issued
 from skills_catalog.verification.values import Values
 
+#: Members that say what a thing is; of many they are shown first.
+TELLING = frozenset({"id", "name", "title", "key", "email", "login", "username", "url", "state", "status", "type"})
 _DEEPEST = 3
 _MOST_MEMBERS = 8
 _LONGEST_TEXT = 120
@@ -55,10 +57,12 @@ class Answers:
             is_binary = plain_media(media) not in _TEXT
             return Answer(status=status, data=None if is_binary else "…", has_data=not is_binary, is_binary=is_binary)
         schema = response.media[media]
-        data = self._data(schema, response)
+        # What GraphQL answers stands below `data` and the name of the field.
+        deepest = _DEEPEST + 1 if operation.path.endswith("graphql") else _DEEPEST
+        data = self._data(schema, response, deepest)
         return Answer(status=status, data=None if data is NOTHING else data, has_data=data is not NOTHING)
 
-    def _data(self, schema: Json, response: Response) -> Json:
+    def _data(self, schema: Json, response: Response, deepest: int) -> Json:
         for example in response.examples:
             for depth in (_DEEPEST, 2, 1):
                 data = _cut(example, depth)
@@ -67,7 +71,7 @@ class Answers:
                     return data
         if schema is None:
             return NOTHING
-        for depth in (_DEEPEST, 2, 1):
+        for depth in range(deepest, 0, -1):
             data = self._made_up(schema, depth)
             if len(json.dumps(data)) <= _MOST_BYTES and self._values.takes(schema, data, "answer"):
                 return data
@@ -92,7 +96,12 @@ class Answers:
             return {}
         if known and ("object" in kinds or not kinds):
             members: dict[str, Json] = {}
-            for name in sorted(known, key=lambda name: name not in required):
+            for name in sorted(
+                known, key=lambda name: (name not in required, len(known) > _MOST_MEMBERS and name not in TELLING)
+            ):
+                if name in ("error", "errors") and name not in required and members:
+                    # A success shows no failures.
+                    continue
                 inner = resolved(known[name], self._definitions)
                 is_plain = not self._values.types(inner) & {"object", "array"}
                 if len(members) >= _MOST_MEMBERS or (not is_plain and depth <= 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
@@ -15,6 +16,9 @@ from skills_catalog.templates import Malformed, address
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 #: Scopes that a new connection is asked for; the rest is asked for when an action needs it.
 _MOST_SCOPES = 20
+#: How scopes are called that only let us look, and those that let us do more or that only administrators have.
+_LOOKS = re.compile(r"read-?only|(?<![a-z])read(?![a-z])", re.IGNORECASE)
+_DOES_MORE = re.compile(r"(?<![a-z])(admin|write|update|delete|manage|modify|edit|create|full)", re.IGNORECASE)
 #: An operation that lists more scopes than that is served by any of them.
 _MOST_TOGETHER = 5
 
@@ -64,7 +68,11 @@ def auth_of(operation: Operation, ways: Ways) -> list[str] | None:
 
 
 def scopes_of(operation: Operation, ways: Ways) -> list[str]:
-    """The scopes that an operation needs of its OAuth method; of several that are enough, the narrowest."""
+    """The scopes that an operation needs of its OAuth method.
+
+    Of several that are enough: where one only lets us look, the widest such, so that a connection for reading is asked
+    for few; else the narrowest.
+    """
     choices = [
         (name, scopes)
         for alternative in operation.security
@@ -74,11 +82,17 @@ def scopes_of(operation: Operation, ways: Ways) -> list[str]:
     if not choices:
         return []
     if not operation.any_scope:
-        needed = list(dict.fromkeys(choices[0][1]))
+        # Slack writes `none` where no scope is needed.
+        needed = [scope for scope in dict.fromkeys(choices[0][1]) if scope.lower() != "none"]
         return needed if len(needed) <= _MOST_TOGETHER else []
     reach = ways.reach[choices[0][0]]
     enough = [scope for _, scopes in choices for scope in scopes]
-    return [min(enough, key=lambda scope: (len(reach.get(scope, ())), len(scope), scope))] if enough else []
+    if not enough:
+        return []
+    looking = [scope for scope in enough if _LOOKS.search(scope)]
+    if looking:
+        return [max(looking, key=lambda scope: (len(reach.get(scope, ())), -len(scope), scope))]
+    return [min(enough, key=lambda scope: (len(reach.get(scope, ())), len(scope), scope))]
 
 
 def _methods(scheme: SecurityScheme, base_url: str, made: Ways) -> list[dict[str, Json]]:
@@ -163,8 +177,12 @@ def _add_scopes(method: dict[str, Json], ways: Ways, operations: Sequence[Operat
     needed = list(dict.fromkeys(scope for one in own for scope in scopes_of(one, ways)))
     if not needed:
         return
-    first = list(dict.fromkeys(scope for one in own if one.key in reading for scope in scopes_of(one, ways)))
-    scopes: dict[str, Json] = {"default": sorted(first or needed)[:_MOST_SCOPES]}
+    served = Counter(scope for one in own if one.key in reading for scope in scopes_of(one, ways))
+    first = [scope for scope, _ in served.most_common() if not _DOES_MORE.search(scope)] or list(served) or needed
+    if len(first) > _MOST_SCOPES:
+        left = len(first) - _MOST_SCOPES
+        ways.notes.append(f"auth: {left} scopes of {method['name']} are asked for only when an action needs them.")
+    scopes: dict[str, Json] = {"default": sorted(first[:_MOST_SCOPES])}
     reach = ways.reach.get(scheme, {})
     if any(one.any_scope for one in operations):
         implies = {

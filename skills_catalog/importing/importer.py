@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from urllib.parse import urlsplit
 
 from skills_catalog.descriptions.model import Description, Json, Operation
@@ -36,7 +37,15 @@ _LEAST_PARTS = 8
 _LONGEST_DESCRIPTION = 300
 #: Where APIs answer whose credential it is, and how they call the account there.
 _ABOUT_ME = frozenset({"me", "@me", "whoami", "viewer", "auth.test"})
-_ACCOUNTS = ("email", "login", "username", "user", "display_name", "name", "handle")
+_ACCOUNTS = ("email", "emailAddress", "email_address", "login", "username", "user", "display_name", "name", "handle")
+_MY_OWN = re.compile(
+    r"get_(me|my_user|(the_)?(current|authenticated)_user|viewer|(users?_)?profile|current_users_profile)"
+)
+#: Words of a description that is about itself, not about the service.
+_ABOUT_DOCUMENT = re.compile(
+    r"\b(open ?api|swagger|specs?|specification|api (reference|documentation|docs|v?[0-9]+)|x-[a-z]+)\b", re.IGNORECASE
+)
+_SECRET = re.compile(r"(client|app|consumer)_?secret|password", re.IGNORECASE)
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -105,6 +114,8 @@ class Wish:
     unreviewed: bool = False
     #: The definition that the actions are for, where there is one: its base URL, headers and ways in stay.
     into: Integration | None = None
+    #: The day of the import: since when an operation is deprecated, no description says.
+    day: date = field(default_factory=lambda: datetime.now(UTC).date())
 
 
 def import_operations(
@@ -118,7 +129,11 @@ def import_operations(
 ) -> Imported:
     """The definition of these operations. Raises `CannotImport`; single operations that cannot be said are listed."""
     if len(operations) > MOST_ACTIONS:
-        raise CannotImport(f"{len(operations)} operations are selected; a definition holds {MOST_ACTIONS} actions.")
+        many = Counter(tag for one in operations for tag in one.tags[:1]).most_common(8)
+        tags = f" Of them {', '.join(f'{number} have tag:{tag}' for tag, number in many)}." if many else ""
+        raise CannotImport(
+            f"{len(operations)} operations are selected; a definition holds {MOST_ACTIONS} actions.{tags}"
+        )
     names = names or action_names(description, wish.slug)
     base = _base(description, wish.base_url or (wish.into.base_url if wish.into else None))
     reading = {one.key for one in operations if effect_of(one, names[one.key]).effect == "read"}
@@ -185,9 +200,10 @@ class _Making:
 
     def _head(self) -> dict[str, Json]:
         description = self._description
-        title = re.sub(r"\s*\([^()]*\)|\bAPI\b|\bREST\b|\bv?[0-9]+(\.[0-9]+)*\b", "", plain(description.title))
-        name = re.sub(r"\s+", " ", title.split("\n")[0]).strip(" -:,")[:60] or self._wish.slug.replace("_", " ").title()
+        name = _name(description.title, self._wish.slug)
         about = first_sentence(description.description, _LONGEST_DESCRIPTION)
+        if _ABOUT_DOCUMENT.search(about):
+            about = ""
         head: dict[str, Json] = {
             "slug": self._wish.slug,
             "name": name,
@@ -227,13 +243,15 @@ class _Making:
         if made.idempotency:
             spec["idempotency"] = made.idempotency
         if operation.deprecated:
-            spec["deprecated"] = {"since": self._description.version or "unknown"}
-        if self._wish.unreviewed or guess.doubt:
+            spec["deprecated"] = {"since": self._wish.day.isoformat()}
+            comments["deprecated"] = "the day of the import; the vendor's own is not described"
+        doubt = guess.doubt or _about_secrets(made)
+        if self._wish.unreviewed or doubt:
             spec["lifecycle"] = "unreviewed"
-            if guess.doubt:
-                comments["lifecycle"] = f"{guess.doubt}: look at it, then remove this line"
+            if doubt:
+                comments["lifecycle"] = f"{doubt}: look at it, then remove this line"
         spec["examples"] = [_example(made, answer)]
-        return ImportedAction(name=name, operation=operation, spec=spec, comments=comments, doubt=guess.doubt)
+        return ImportedAction(name=name, operation=operation, spec=spec, comments=comments, doubt=doubt)
 
     def _permission(self, operation: Operation) -> dict[str, Json]:
         """Scopes, and which ways in serve it, as far as the definition has these ways."""
@@ -384,10 +402,13 @@ def _whoami(actions: Sequence[ImportedAction]) -> dict[str, Json] | None:
     """The action that tells whose account it is, if one of them looks like it."""
     for action in actions:
         segments = action.operation.path.rstrip("/").lower().split("/")
-        is_about_me = (segments[-1] in _ABOUT_ME and len(segments) <= 4) or re.fullmatch(
-            r"get_(me|my_user|current_user|viewer)", action.name
+        is_about_me = (
+            (segments[-1] in _ABOUT_ME and len(segments) <= 4)
+            or segments == ["", "user"]
+            or _MY_OWN.fullmatch(action.name)
         )
-        required = any(one.get("required") is True for one in action.spec.get("params", {}).values())
+        params = action.spec.get("params", {}).values()
+        required = any(one.get("required") is True and "const" not in one for one in params)
         if not is_about_me or required or action.is_unreviewed or action.spec.get("effect", "read") != "read":
             continue
         data = action.spec["examples"][0]["response"].get("data")
@@ -410,6 +431,29 @@ def _holders(data: Json) -> Iterator[tuple[Mapping[str, Json], str]]:
 
 
 # ---------------------------------------------------------------------- words and examples
+
+
+def _name(title: str, slug: str) -> str:
+    """The name for people: what of the title the slug is made of, or the title without what all titles have."""
+    line = plain(title).split("\n")[0]
+    wanted = slug.split("_")
+    named = re.search(
+        rf"(?<![A-Za-z0-9]){r'[^A-Za-z0-9]*'.join(map(re.escape, wanted))}(?![A-Za-z0-9])", line, re.IGNORECASE
+    )
+    if named and not named[0].islower():
+        return named[0][:60]
+    cut = re.split(r"\s(?:with|for|-|–|—|\|)\s|:\s", line)[0]
+    cut = re.sub(r"\s*\([^()]*\)|\b(API|REST|HTTP|Web|v?[0-9]+(\.[0-9]+)*)\b", "", cut)
+    name = re.sub(r"\s+", " ", cut).strip(" -:,")[:60]
+    if not name or set(words_of(name)) <= set(wanted):
+        return " ".join(word.capitalize() for word in wanted)
+    return name
+
+
+def _about_secrets(made: Input) -> str:
+    """Why a person should look at an action that takes a credential: it is no longer sealed there."""
+    secret = next((name for name, one in made.params.items() if _SECRET.fullmatch(str(one.get("as", name)))), None)
+    return f"it takes {secret}, a credential" if secret else ""
 
 
 def _description(operation: Operation, name: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from skills_catalog.descriptions.model import Description, Operation
 from skills_catalog.importing.words import words_of
@@ -41,6 +42,9 @@ def action_names(description: Description, slug: str) -> dict[str, str]:
         name = long[one.key]
         if name in taken:
             name = f"{name[: most - 5].rstrip('_')}_{_mark(one)}"
+        number = 2
+        while name in taken:
+            name, number = f"{name[: most - 3].rstrip('_')}_{number}", number + 1
         taken.add(name)
         names[one.key] = name
     return names
@@ -61,6 +65,14 @@ def param_name(name: str, taken: Mapping[str, object] | set[str], location: str 
 
 def slug_of(description: Description) -> str:
     """A slug from the host of the API, or from its title where many share the host; empty where neither tells."""
+    slug = _slug_of(description)
+    if slug and description.kind == "Google discovery" and not slug.startswith(("google", "gmail", "youtube")):
+        # `calendar` alone is anybody's.
+        return f"google_{slug}"[:32].rstrip("_")
+    return slug
+
+
+def _slug_of(description: Description) -> str:
     host = re.sub(r"^https?://|[/:].*$", "", description.servers[0]) if description.servers else ""
     labels = [label for label in host.split(".") if re.fullmatch(r"[a-z0-9-]+", label)]
     telling = [label for label in labels[:-1] if label in re.findall(r"[a-z0-9]+", description.title.lower())]
@@ -139,7 +151,8 @@ def _graphql_words(operation: Operation) -> list[str]:
     return words
 
 
-def _is_many(schema: Mapping[str, object]) -> bool:
+def _is_many(schema: Mapping[str, Any]) -> bool:
+    schema = next((way for way in schema.get("anyOf", ()) if way.get("type") != "null"), schema)
     return schema.get("type") == "array" or any(
         name in str(schema.get("properties", "")) for name in ("'pageInfo'", "'nodes'")
     )
@@ -152,6 +165,12 @@ def _ordered(operation: Operation, groups: Sequence[list[str]], words: list[str]
     if not groups and words and words[0] == operation.method.lower() and words[0] in ("post", "patch", "put"):
         # `post-page` says the method, not what is done.
         verb, rest = _VERBS[operation.method], words[1:]
+        if words[-1] in ("search", "query"):
+            # `post-search` makes nothing.
+            verb, rest = words[-1], words[1:-1]
+    elif place is None and len(words) > 1 and operation.tags == ("Mutation",) and operation.path.endswith("graphql"):
+        # What a mutation does is its first word, also where we do not know it.
+        verb, rest = words[0], words[1:]
     elif place is None and words and _begins_with(operation, words[0]):
         # A verb that we do not know, and that the vendor's summary begins with too.
         verb, rest = words[0], words[1:]
@@ -159,6 +178,8 @@ def _ordered(operation: Operation, groups: Sequence[list[str]], words: list[str]
         verb, rest = words[place], [*words[:place], *words[place + 1 :]]
     else:
         verb, rest = _default_verb(operation), words
+    if verb == "get" and _begins_with(operation, "list"):
+        verb = "list"
     about = [word for group in groups for word in group if word not in rest and _one(word) not in rest]
     if about and (not rest or rest[0] in _SMALL) and verb not in ("list", "search", "find", "query"):
         about = [*about[:-1], _one(about[-1])]
@@ -222,4 +243,6 @@ def _fitted(operation: Operation, words: list[str], most: int) -> str:
 
 
 def _mark(operation: Operation) -> str:
-    return hashlib.sha256(operation.line.encode()).hexdigest()[:4]
+    # All operations of GraphQL have one line.
+    said = operation.key if operation.path.endswith("graphql") else operation.line
+    return hashlib.sha256(said.encode()).hexdigest()[:4]

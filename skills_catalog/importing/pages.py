@@ -16,8 +16,10 @@ _PAGES: Final = ("page", "page_number", "pageNumber", "page[number]", "page_num"
 _OFFSETS: Final = ("offset", "skip", "start", "startIndex")
 _SIZES: Final = (
     *("per_page", "perPage", "limit", "page_size", "pageSize", "maxResults", "max_results", "size", "count", "first"),
-    *("page[size]", "results", "max"),
+    *("page[size]", "results", "max", "variables.first"),
 )
+#: Beside the next cursor: whether there is one, for APIs whose last page has a cursor too.
+_MORE: Final = ("hasNextPage", "has_next_page", "has_more", "hasMore")
 #: In the answer; a cursor is text, so a page that is an object is looked into.
 _NEXT: Final = (
     *("next_cursor", "nextCursor", "nextPageToken", "next_page_token", "next_token", "nextToken", "next_page"),
@@ -56,7 +58,8 @@ def guessed_page(
     if cursor is None and "offset" in names and follow is not None:
         cursor = "offset"
     if cursor is not None and follow is not None:
-        return {"type": "cursor", "param": names[cursor], "next": follow, **about}
+        more = _more(data, follow)
+        return {"type": "cursor", "param": names[cursor], "next": follow, **({"more": more} if more else {}), **about}
     page = next((one for one in _PAGES if one in names), None)
     if page is not None and size is not None:
         return {"type": "page", "param": names[page], **about}
@@ -94,6 +97,16 @@ def _next(data: Json) -> str | None:
         if path and (value is None or isinstance(value, str)):
             return path
     return None
+
+
+def _more(data: Json, follow: str) -> str:
+    """Path of what says whether there are more pages, beside the path of the next cursor; empty without one."""
+    prefix, _, _ = follow.rpartition(".")
+    holder = data
+    for name in prefix.split(".") if prefix else ():
+        holder = holder.get(name) if isinstance(holder, dict) else None
+    found = next((name for name in _MORE if isinstance(holder, dict) and isinstance(holder.get(name), bool)), "")
+    return f"{prefix}.{found}" if found and prefix else found
 
 
 def _places(data: Json) -> Iterator[tuple[str, Json]]:

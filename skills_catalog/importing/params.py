@@ -140,11 +140,14 @@ class Inputs:
             if "array" in self._values.types(schema):
                 schema = {"type": "string", "description": "Values, separated by commas."}
             name = param_name(wire, made.params)
+            said = resolved(schema, self._definitions)
+            # A credential is somebody's; whose data it is about is not for the caller to say.
+            is_me = isinstance(said, dict) and said.get("default") in ("me", "@me")
             made.params[name] = {}
             made.path = made.path.replace(f"{{{wire}}}", f"{{{'+' if one.multi_segment else ''}{name}}}")
             yield _Wanted(
                 wire=name, location="path", name=name, schema=schema, required=True, own=one.examples,
-                description=one.description,
+                description=one.description, entry={"const": said["default"]} if is_me else {},
             )  # fmt: skip
 
     def _query(self, operation: Operation, made: Input) -> Iterator[_Wanted]:
@@ -253,8 +256,18 @@ class Inputs:
                 return
         if "query" in known and "variables" in known and "const" in known["query"]:
             # A GraphQL request: the document is fixed, its variables are the params.
-            yield from self._properties(known["variables"], (), above="variables.")
+            yield from self._variables(known["variables"])
         yield from self._properties(schema, body.examples, without={"variables"} if "variables" in known else set())
+
+    def _variables(self, schema: Json) -> Iterator[_Wanted]:
+        """The variables of a GraphQL request; what stands in `input` is given like all others."""
+        known, _, _ = self._object(schema)
+        below, _, is_free = self._object(known["input"]) if "input" in known else ({}, set(), True)
+        is_spread = bool(below) and not is_free and len(below) + len(known) <= _MOST_PARAMS and not _dotted(below)
+        yield from self._properties(schema, (), above="variables.", without={"input"} if is_spread else set())
+        if is_spread:
+            # Relay's mark of a request comes back in the answer; a caller has that anyway.
+            yield from self._properties(known["input"], (), above="variables.input.", without={"clientMutationId"})
 
     def _object(self, schema: Json) -> tuple[dict[str, Json], set[str], bool]:
         """What of an object is given by callers: properties, those required, whether others may stand beside."""
@@ -269,7 +282,7 @@ class Inputs:
         form = self._form_shown(schema)
         form_known, form_required, _ = self._object(form) if form is not None else ({}, set(), False)
         for name, inner in known.items():
-            if name in without and above == "":
+            if name in without:
                 continue
             said = resolved(inner, self._definitions)
             said = said if isinstance(said, dict) else {}

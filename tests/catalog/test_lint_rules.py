@@ -28,7 +28,7 @@ LACKING = [
      "warning", "effect-and-method", "actions.create_note.effect", "A PATCH changes what exists"),
     ("request: POST /notes/{id}/files\n    effect: create", "request: PUT /notes/{id}/files\n    effect: delete",
      "warning", "effect-and-method", "actions.attach_file.effect", "A PUT that deletes"),
-    ("    description: Read a note by its id.\n", "    deprecated: {since: '1', use: send_note}\n    description: Read a note by its id.\n",
+    ("    description: Read a note by its id.\n", "    deprecated: {since: '2026-01-01', use: send_note}\n    description: Read a note by its id.\n",
      "error", "unused", "actions.get_note.deprecated.use", "no action send_note"),
     # auth
     # names

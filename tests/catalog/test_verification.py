@@ -119,7 +119,7 @@ DIFFERING = [
     ("title: {type: string, required: true}", "title: {type: [string, integer], required: true}",
      [("type", "create_note.params.title", "Takes integer; the vendor wants string")]),
     ("explode: false", "explode: true", [("style", "list_notes.params.tags", "joins the items by commas")]),
-    ("    effect: delete\n", "    effect: delete\n    deprecated: {since: '2026'}\n",
+    ("    effect: delete\n", "    effect: delete\n    deprecated: {since: '2026-01-01'}\n",
      [("deprecated", "delete_note.deprecated", "does not call it deprecated")]),
     # where it goes
     ("request: DELETE /notes/{id}", "request: PUT /notes/{id}", [("method", "delete_note.request", "has DELETE there, not PUT")]),
@@ -169,7 +169,7 @@ def test_an_action_that_the_vendor_does_not_describe_says_only_that() -> None:
 
 def test_an_example_that_makes_no_request_differs_and_the_rest_is_compared() -> None:
     text = edited("params: {id: 9}", "params: {id: nine}").replace("id: {type: integer", "id: {in: path, type: integer")
-    found = compare(text.replace("    effect: delete\n", "    effect: delete\n    deprecated: {since: '2026'}\n"))
+    found = compare(text.replace("    effect: delete\n", "    effect: delete\n    deprecated: {since: '2026-01-01'}\n"))
     assert [(one.kind, one.at) for one in found["delete_note"].differences] == [
         ("request", ("examples", 0)),
         ("deprecated", ("deprecated",)),
