@@ -20,6 +20,7 @@ from gateway.cli.fetching import description_of
 from gateway.cli.trials import without_credential
 from gateway.cli.verifying import verify, write_record
 from skills_catalog.descriptions.model import Description, Operation
+from skills_catalog.importing.effects import effect_of
 from skills_catalog.importing.importer import CannotImport, Imported, Wish, import_operations
 from skills_catalog.importing.merging import free_names, merged, standing
 from skills_catalog.importing.naming import action_names, slug_of
@@ -74,6 +75,7 @@ class _Outcome:
     show_default=True,
     help="Where to put it.",
 )
+@click.option("--list", "only_list", is_flag=True, help="Only show which operations there are, and the names they get.")
 @click.option("--unreviewed", is_flag=True, help="Mark every action as not reviewed, not only those in doubt.")
 @json_option
 def import_(
@@ -82,6 +84,7 @@ def import_(
     base_url: str | None,
     slug: str | None,
     folder: Path,
+    only_list: bool,
     unreviewed: bool,
     as_json: bool,
 ) -> None:
@@ -93,6 +96,9 @@ def import_(
     """
     description = description_of(spec)
     slug = _slug(slug, description)
+    if only_list:
+        _print_operations(description, select, slug, as_json)
+        return
     file = folder / f"{slug}.yaml"
     if file.exists():
         if base_url is not None:
@@ -110,10 +116,9 @@ def _first(file: Path, description: Description, select: tuple[str, ...], wish: 
     names = action_names(description, wish.slug)
     operations = _selected(description, select, names)
     imported = _imported(description, operations, wish, names)
-    text = imported.text(_about(description))
+    text = imported.text(_about(description, _schema_for(file.parent)))
     _check(text, file, "The imported definition cannot be used")
     _write(file, text)
-    _copy_schema(file.parent)
     write_record(verify(file, description), select)
     return _outcome(file, imported)
 
@@ -122,8 +127,10 @@ def _again(file: Path, description: Description, select: tuple[str, ...], slug: 
     before = verify(file, description)
     if not select and before.before is not None:
         select = before.before.select
-    names = free_names(description, action_names(description, slug), before.integration)
-    operations = _selected(description, select, names)
+    plain = action_names(description, slug)
+    # What was selected by name is meant by the name that it had then.
+    operations = _selected(description, select, plain)
+    names = free_names(description, plain, before.integration)
     now = standing(operations, [one.compared for one in before.found])
     outcome = _Outcome(file=file, kept=len(before.found))
     if now.new:
@@ -170,10 +177,27 @@ def _selected(description: Description, select: tuple[str, ...], names: Mapping[
     try:
         operations = selected(description.operations, select, names)
     except NothingSelected as error:
-        raise refused(f"{error}.", code="not_found") from error
+        raise refused(str(error), code="not_found") from error
     if not operations:
         raise refused("Nothing is left to import.", code="not_found")
     return operations
+
+
+def _print_operations(description: Description, select: tuple[str, ...], slug: str, as_json: bool) -> None:
+    """The operations that fit, with what a pattern of --select may name."""
+    names = action_names(description, slug)
+    operations = _selected(description, select, names)
+    effects = {one.key: effect_of(one, names[one.key]).effect for one in operations}
+    if as_json:
+        members = [
+            {"action": names[one.key], "effect": effects[one.key], "request": one.line, "id": one.id, "tags": one.tags}
+            for one in operations
+        ]
+        print_json({"operations": members})
+        return
+    rows = [(names[one.key], effects[one.key], one.line, one.id, ", ".join(one.tags)) for one in operations]
+    output.table(("action", "effect", "the vendor's operation", "its id", "tags"), rows)
+    output.note(f"{counted(len(rows), 'operation')}.")
 
 
 def _slug(given: str | None, description: Description) -> str:
@@ -188,12 +212,12 @@ def _slug(given: str | None, description: Description) -> str:
     return slug
 
 
-def _about(description: Description) -> str:
+def _about(description: Description, schema: str) -> str:
     title = " ".join(part for part in (description.title, description.version) if part)
     source = description.source.rpartition("/")[2]
     day = datetime.now(UTC).date().isoformat()
     return (
-        f"yaml-language-server: $schema=./{SCHEMA_FILE.name}\n"
+        f"yaml-language-server: $schema={schema}\n"
         f"Imported on {day} from {source} ({description.kind}{f': {title}' if title else ''}),\n"
         f"SHA-256 {description.digest}.\n"
         "Guesses are marked. Look through it, make it yours; a later import adds and never changes what stands here."
@@ -220,11 +244,16 @@ def _check(text: str, file: Path, otherwise: str) -> None:
         raise refused(f"{otherwise}: {error.problems[0]}") from error
 
 
-def _copy_schema(folder: Path) -> None:
+def _schema_for(folder: Path) -> str:
+    """Where editors find the schema of definitions: above the folder if it is there, else put into it."""
+    if (folder.absolute().parent / SCHEMA_FILE.name).is_file():
+        return f"../{SCHEMA_FILE.name}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         copyfile(SCHEMA_FILE, folder / SCHEMA_FILE.name)
     except OSError as error:
         raise refused(f"{folder / SCHEMA_FILE.name} cannot be written: {error.strerror}.") from error
+    return f"./{SCHEMA_FILE.name}"
 
 
 def _outcome(file: Path, imported: Imported) -> _Outcome:

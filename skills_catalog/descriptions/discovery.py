@@ -81,6 +81,7 @@ class _Reader:
             method=text(node.get("httpMethod")).upper(),
             path="/" + re.sub(r"\{\+(\w+)\}", r"{\1}", path).lstrip("/"),
             description=text(node.get("description")),
+            tags=_resource(text(node.get("id"))),
             deprecated=node.get("deprecated") is True,
             parameters=tuple(
                 self._parameter(name, mapping(one), multi_segment=f"{{+{name}}}" in path) for name, one in names.items()
@@ -129,6 +130,13 @@ class _Reader:
             scopes={name: text(mapping(said).get("description")) for name, said in scopes.items()},
         )
         return {OAUTH: SecurityScheme(name=OAUTH, type="oauth2", flows=(flow,))}
+
+
+def _resource(method: str) -> tuple[str, ...]:
+    """What a method is about: `messages` of `gmail.users.messages.list`; of whom tells nothing."""
+    resources = method.split(".")[1:-1]
+    named = [one for one in resources if one != "users"] or resources
+    return tuple(named[:1])
 
 
 def _plain(node: Any) -> Any:

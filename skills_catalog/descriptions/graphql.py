@@ -178,7 +178,7 @@ def _chosen(schema: Schema, kind: TypeRef, depth: int) -> tuple[str, Json]:
                 fields[name] = _chosen(schema, field.type, depth + 1)
         elif _is_worth(named, name, inner, depth):
             text, answer = _chosen(schema, field.type, 0 if _is_page(named) and depth < 0 else max(depth, 0) + 1)
-            if text and text != _NOTHING_PLAIN:
+            if text and (text != _NOTHING_PLAIN or name in ("nodes", "edges", "node")):
                 fields[name] = (text, answer)
     if not fields:
         fields["__typename"] = ("", {"type": "string"})

@@ -58,7 +58,7 @@ class Answers:
             return Answer(status=status, data=None if is_binary else "…", has_data=not is_binary, is_binary=is_binary)
         schema = response.media[media]
         # What GraphQL answers stands below `data` and the name of the field.
-        deepest = _DEEPEST + 1 if operation.path.endswith("graphql") else _DEEPEST
+        deepest = _DEEPEST + 2 if operation.path.endswith("graphql") else _DEEPEST
         data = self._data(schema, response, deepest)
         return Answer(status=status, data=None if data is NOTHING else data, has_data=data is not NOTHING)
 
@@ -87,6 +87,9 @@ class Answers:
         said = resolved(schema, self._definitions)
         if not isinstance(said, dict):
             return {}
+        ways = [way for way in said.get("anyOf", ()) if not (isinstance(way, dict) and way.get("type") == "null")]
+        if len(ways) == 1 and "properties" not in said:
+            return self._made_up(ways[0], depth)
         known, required, _ = self._values.properties(schema)
         kinds = self._values.types(schema)
         if "array" in kinds and "object" not in kinds:

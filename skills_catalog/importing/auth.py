@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
@@ -185,19 +185,16 @@ def _add_scopes(method: dict[str, Json], ways: Ways, operations: Sequence[Operat
     scopes: dict[str, Json] = {"default": sorted(first[:_MOST_SCOPES])}
     reach = ways.reach.get(scheme, {})
     if any(one.any_scope for one in operations):
-        implies = {
-            wide: narrow
-            for wide in reach
-            if (
-                narrow := [
-                    one for one in needed if one != wide and reach.get(one, frozenset()) <= reach[wide] and one in reach
-                ]
-            )
-        }
+        implies = {wide: narrow for wide in reach if (narrow := [one for one in needed if _includes(reach, wide, one)])}
         if implies:
             ways.notes.append(f"auth: which scopes of {scheme} include others is taken from where each is enough.")
             scopes["implies"] = {wide: sorted(narrow) for wide, narrow in sorted(implies.items())}
     method["scopes"] = scopes
+
+
+def _includes(reach: Mapping[str, frozenset[str]], wide: str, narrow: str) -> bool:
+    """Whether one scope is enough wherever another is, and somewhere else; `events.owned` is less than `events`."""
+    return narrow in reach and reach[narrow] < reach[wide] and not wide.startswith(f"{narrow}.")
 
 
 def _reach(description: Description, scheme: str) -> dict[str, frozenset[str]]:

@@ -52,8 +52,8 @@ def _nothing(pattern: str, operations: Sequence[Operation], names: Mapping[str, 
     if pattern.lower().startswith("tag:"):
         known = list(dict.fromkeys(tag for one in operations for tag in one.tags))
         meant = nearest(pattern[4:].strip(), known)
-        hint = f"; did you mean tag:{meant}?" if meant else f"; tags: {', '.join(known[:20])}" if known else ""
+        hint = f"; did you mean tag:{meant}?" if meant else f"; tags: {', '.join(known[:20])}." if known else ""
     else:
         meant = nearest(pattern, [*(one.id for one in operations), *names.values()])
         hint = f"; did you mean {meant}?" if meant else ""
-    return f"No operation fits {pattern!r}{hint}"
+    return f"No operation fits {pattern!r}{hint or '.'}"

@@ -17,6 +17,7 @@ _SCRIPTS = (
     (re.compile(r"!\[[^\]\[]*\]\([^()]*\)"), ""),
     (re.compile(r"\[([^\]\[]*)\]\([^()\s]*\)"), r"\1"),
     (re.compile(r"\[([^\]\[]*)\]\[[^\]\[]*\]"), r"\1"),
+    (re.compile(r"\*{1,2}(conditional|optional|required|read-only|deprecated)\*{1,2}[.:]?\s+", re.IGNORECASE), ""),
     (re.compile(r"\*\*|__(?=\w)|(?<=\w)__"), ""),
     (re.compile(r"(?<!\w)[*_](?=\S)([^*_\n]+)(?<=\S)[*_](?!\w)"), r"\1"),
     # How a request is made is not for those who only name the action.

@@ -83,6 +83,47 @@ def test_what_was_selected_is_remembered_for_the_next_time(tmp_path: Path) -> No
     assert "2 actions stayed, 0 new ones." in done.err
 
 
+def test_what_was_selected_by_our_names_is_found_again(tmp_path: Path) -> None:
+    spec_file(tmp_path)
+    assert run(tmp_path, "import", "spec.json", "--select", "list_notes").code == 0
+    assert run(tmp_path, "import", "spec.json").code == 0
+    more = run(tmp_path, "import", "spec.json", "--select", "list_notes", "--select", "search_notes", "--json").json
+    assert more["added"] == ["search_notes"]
+
+
+def test_the_operations_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    spec_file(tmp_path)
+    words = ("import", "spec.json", "--list", "--select", "tag:Notes")
+
+    done = run(tmp_path, *words)
+
+    assert done.out.splitlines()[1].split() == [
+        "list_notes",
+        "read",
+        "GET",
+        "/folders/{folder}/notes",
+        "notes/list",
+        "Notes",
+    ]
+    assert done.err == "3 operations.\n"
+    assert run(tmp_path, *words, "--json").json["operations"][2] == {
+        "action": "delete_note",
+        "effect": "delete",
+        "request": "DELETE /notes/{id}",
+        "id": "notes/delete",
+        "tags": ["Notes"],
+    }
+    assert not (tmp_path / "my-integrations").exists()
+
+
+def test_editors_are_shown_the_schema_that_stands_above_the_folder(tmp_path: Path) -> None:
+    spec_file(tmp_path)
+    (tmp_path / "integration.schema.json").write_text("{}")
+    assert run(tmp_path, "import", "spec.json").code == 0
+    assert definition(tmp_path).startswith("# yaml-language-server: $schema=../integration.schema.json\n")
+    assert not (tmp_path / "my-integrations" / "integration.schema.json").exists()
+
+
 def test_a_second_import_adds_what_is_new_as_not_reviewed(tmp_path: Path) -> None:
     spec = copy.deepcopy(NOTES_SPEC)
     later = spec["paths"].pop("/notes/search")

@@ -17,6 +17,7 @@ from skills_catalog.descriptions import documents
 from skills_catalog.descriptions.documents import read_document
 from skills_catalog.descriptions.model import DescriptionError
 from skills_catalog.descriptions.reading import read_description, read_file
+from skills_catalog.descriptions.sdl import Argument, TypeRef, parse_schema
 from tests.catalog.specs import NOTES_SPEC, SDL, described, only, openapi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,6 +324,104 @@ def test_what_is_no_schema_is_refused_with_its_line(text: str) -> None:
         DescriptionError, match=r"schema\.graphql: (is not a GraphQL schema: line \d+|has no operation)"
     ):
         described(text, "schema.graphql")
+
+
+def introspection(text: str) -> dict[str, Any]:
+    """What a server with this schema answers to an introspection query."""
+    schema = parse_schema(text)
+    kinds = {made.name: "INPUT_OBJECT" if made.kind == "input" else made.kind.upper() for made in schema.types.values()}
+
+    def reference(kind: TypeRef) -> dict[str, Any]:
+        named = {"kind": kinds.get(kind.name, "SCALAR"), "name": kind.name, "ofType": None}
+        made = {"kind": "LIST", "name": None, "ofType": reference(kind.of)} if kind.of else named
+        return {"kind": "NON_NULL", "name": None, "ofType": made} if kind.required else made
+
+    def argument(name: str, said: Argument) -> dict[str, Any]:
+        default = "1" if said.has_default else None
+        return {"name": name, "description": said.description, "type": reference(said.type), "defaultValue": default}
+
+    types = [
+        {
+            "kind": kinds[made.name],
+            "name": made.name,
+            "description": made.description or None,
+            "fields": [
+                {
+                    "name": name,
+                    "description": field.description or None,
+                    "args": [argument(*one) for one in field.arguments.items()],
+                    "type": reference(field.type),
+                    "isDeprecated": field.deprecated,
+                }
+                for name, field in made.fields.items()
+            ],
+            "inputFields": [argument(*one) for one in made.inputs.items()] or None,
+            "enumValues": [{"name": value} for value in made.values] or None,
+        }
+        for made in schema.types.values()
+    ]
+    own = {"kind": "OBJECT", "name": "__Type", "fields": []}
+    return {
+        "queryType": {"name": schema.roots["query"]},
+        "mutationType": {"name": schema.roots["mutation"]},
+        "types": [*types, own],
+    }
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_server_tells_of_its_schema_is_read_like_the_schema(wrapped: bool) -> None:
+    document: dict[str, Any] = {"__schema": introspection(SDL)}
+    told = described({"data": document} if wrapped else document, "schema.json")
+    written = described(SDL, "schema.graphql")
+    assert told.kind == "GraphQL"
+    assert told.operations == written.operations
+    assert told.definitions == written.definitions
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "THING"},
+        {"kind": "OBJECT", "fields": [{"name": "a", "type": {"kind": "NON_NULL", "ofType": None}}]},
+        {"kind": "OBJECT", "fields": [{"name": "a"}]},
+    ],
+)
+def test_an_introspection_that_breaks_off_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DescriptionError, match=r"schema\.json: is not a GraphQL schema"):
+        described({"__schema": {"queryType": {"name": "Query"}, "types": [{"name": "Query", **change}]}}, "schema.json")
+
+
+def test_a_method_of_a_discovery_document_is_about_its_resource() -> None:
+    document = {
+        "kind": "discovery#restDescription",
+        "name": "mail",
+        "title": "Mail API",
+        "baseUrl": "https://www.googleapis.com/mail/v1/",
+        "resources": {
+            "users": {
+                "methods": {"getProfile": {"id": "mail.users.getProfile", "path": "profile", "httpMethod": "GET"}},
+                "resources": {
+                    "messages": {
+                        "methods": {
+                            "list": {
+                                "id": "mail.users.messages.list",
+                                "path": "messages",
+                                "httpMethod": "GET",
+                                "scopes": ["https://x.example/mail.addons.all", "https://x.example/mail.readonly"],
+                            }
+                        }
+                    }
+                },
+            }
+        },
+    }
+    operations = described(document).operations
+    assert [(one.id, one.tags) for one in operations] == [
+        ("users.getProfile", ("users",)),
+        ("users.messages.list", ("messages",)),
+    ]
+    # What add-ons are granted is granted to nobody else.
+    assert operations[1].security == ({"oauth2": ("https://x.example/mail.readonly",)},)
 
 
 # ---------------------------------------------------------------------- files as they come

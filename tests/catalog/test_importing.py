@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
+from datetime import date
 from typing import Any
 
 import pytest
@@ -114,8 +115,34 @@ def test_a_graphql_schema_becomes_actions_of_one_path() -> None:
         "delete_note": ("delete", "/graphql"),
     }
     making = integration.skills["create_note"]
-    assert making.params["input"].wire == ("variables", "input")
+    # What the one `input` holds is given like all other params.
+    assert {name: one.wire for name, one in making.params.items()} == {
+        name: ("variables", "input", name) for name in ("title", "kind", "tags")
+    }
     assert making.constants[0].wire == ("query",)
+    listing = integration.skills["list_notes"]
+    assert listing.page == {
+        "type": "cursor",
+        "param": "after",
+        "next": "data.notes.pageInfo.endCursor",
+        # The last page has a cursor too.
+        "more": "data.notes.pageInfo.hasNextPage",
+        "items": "data.notes.nodes",
+        "size_param": "first",
+    }
+    assert "errors" not in listing.examples[0].data
+
+
+def test_names_of_a_graphql_schema_that_are_cut_stay_apart() -> None:
+    fields = " ".join(f"updateTheSettingThatAnEnterpriseHasForAllItsMembers{n}: Int" for n in ("A", "B", "C"))
+    description = described(f"type Query {{ a: Int }} type Mutation {{ {fields} }}", "schema.graphql")
+    assert len(set(action_names(description, "notes").values())) == 4
+
+
+def test_a_list_and_an_unknown_verb_of_a_graphql_schema_are_named_as_such() -> None:
+    text = "type Query { codes: [Code] } type Code { id: ID! } type Mutation { dequeueItem(id: ID!): Code }"
+    names = set(action_names(described(text, "schema.graphql"), "notes").values())
+    assert names == {"list_codes", "dequeue_item"}
 
 
 def test_without_an_address_the_importer_asks_for_one() -> None:
@@ -158,6 +185,10 @@ def operation(name: str, method: str = "POST", path: str = "/x", **members: Any)
         ("conversations_list", "GET", "/conversations.list", "list_conversations", "read"),
         ("retrieve-a-page", "GET", "/pages/{id}", "retrieve_page", "read"),
         ("post-page", "POST", "/pages", "create_page", "create"),
+        ("post-search", "POST", "/search", "search", "read"),
+        ("post-database-query", "POST", "/databases/{id}/query", "query_database", "read"),
+        ("invite_revoke", "DELETE", "/invites/{code}", "revoke_invite", "delete"),
+        ("poll_expire", "POST", "/polls/{id}/expire", "expire_poll", "update"),
         ("getTasks", "GET", "/tasks", "get_tasks", "read"),
         ("SearchContacts", "POST", "/contacts/search", "search_contacts", "read"),
         ("deleteOAuthToken", "DELETE", "/tokens/{id}", "delete_oauth_token", "delete"),
@@ -227,10 +258,136 @@ def test_a_slug_is_the_host_or_the_title() -> None:
     assert slug("https://app.asana.com/api/1.0") == "asana"
     assert slug("https://www.googleapis.com/calendar/v3", "Calendar API") == "calendar"
     assert slug("https://library.corp.example", "Library") == "library"
+    for title, name in (("Calendar API", "google_calendar"), ("Google Sheets API", "google_sheets")):
+        discovery = {"kind": "discovery#restDescription", "title": title, "baseUrl": "https://x.googleapis.com/"}
+        method = {"id": "x.get", "path": "a", "httpMethod": "GET"}
+        assert slug_of(described({**discovery, "methods": {"get": method}})) == name
     assert slug("/relative", "日本") == ""
 
 
+@pytest.mark.parametrize(
+    ("title", "slug", "name"),
+    [
+        ("Slack Web API", "slack", "Slack"),
+        ("Spotify Web API with fixes and improvements from somebody", "spotify", "Spotify"),
+        ("GitHub's official OpenAPI spec + extension", "github", "GitHub"),
+        ("Calendar API", "google_calendar", "Google Calendar"),
+        ("The Office API v2", "rooms", "The Office"),
+        ("", "my_rooms", "My Rooms"),
+    ],
+)
+def test_a_name_for_people_is_what_the_title_calls_the_service(title: str, slug: str, name: str) -> None:
+    description = described(openapi({"/x": {"get": {}}}, info={"title": title, "version": "1"}))
+    made = import_operations(description, description.operations, Wish(slug=slug))
+    assert loaded(made).name == name
+
+
+@pytest.mark.parametrize(
+    "words", ["This is the OpenAPI specification for the Notes API.", "Notes API 2026-11-29 - Edition of the sources."]
+)
+def test_what_a_description_says_of_itself_says_nothing_of_the_service(words: str) -> None:
+    info = {"title": "Notes API", "version": "1", "description": words}
+    made = loaded(imported(openapi({"/x": {"get": {}}}, info=info)))
+    assert made.description == "The actions of Notes, as its vendor describes them."
+
+
+# ---------------------------------------------------------------------- scopes
+
+
+def scoped(operations: dict[str, tuple[str, list[str]]]) -> dict[str, Any]:
+    """A description with these operations: id -> method and scopes."""
+    flow = {"authorizationUrl": "https://x.example/a", "tokenUrl": "https://x.example/t", "scopes": {}}
+    return openapi(
+        {
+            f"/{id_}": {method: {"operationId": id_, "security": [{"oauth": scopes}]}}
+            for id_, (method, scopes) in operations.items()
+        },
+        components={"securitySchemes": {"oauth": {"type": "oauth2", "flows": {"authorizationCode": flow}}}},
+    )
+
+
+def test_a_new_connection_is_asked_for_what_reading_needs_and_for_nothing_that_changes() -> None:
+    spec = scoped(
+        {
+            "listNotes": ("get", ["notes:read"]),
+            "listUsers": ("get", ["admin.users:read"]),
+            "getHook": ("get", ["hooks:write"]),
+            "testApi": ("get", ["none"]),
+            "createNote": ("post", ["notes:write"]),
+        }
+    )
+    integration = loaded(imported(spec))
+    assert integration.auth[0].scopes.default == ("notes:read",)
+    assert integration.skills["create_note"].scopes == ("notes:write",)
+    assert integration.skills["test_api"].scopes == ()
+
+
+def test_scopes_beyond_what_anybody_grants_at_once_are_told() -> None:
+    spec = scoped({f"get{n}": ("get", [f"part{n:02}"]) for n in range(25)} | {"list": ("get", ["part24"])})
+    made = imported(spec)
+    default = loaded(made).auth[0].scopes.default
+    # The scope that serves most comes first.
+    assert len(default) == 20 and "part24" in default
+    assert made.notes == ["auth: 5 scopes of oauth are asked for only when an action needs them."]
+
+
+def test_of_scopes_that_are_each_enough_reading_takes_the_widest_that_only_reads() -> None:
+    base = "https://x.example/auth/"
+
+    def method(name: str, verb: str, *scopes: str) -> dict[str, Any]:
+        return {"id": f"notes.{name}", "path": name, "httpMethod": verb, "scopes": [f"{base}{one}" for one in scopes]}
+
+    document = {
+        "kind": "discovery#restDescription",
+        "name": "notes",
+        "title": "Notes API",
+        "baseUrl": "https://www.googleapis.com/notes/v1/",
+        "auth": {"oauth2": {"scopes": {f"{base}notes": {"description": "All"}}}},
+        "methods": {
+            "list": method("list", "GET", "notes", "notes.readonly", "notes.metadata.readonly", "notes.own"),
+            "get": method("get", "GET", "notes", "notes.readonly", "notes.own"),
+            "insert": method("insert", "POST", "notes", "notes.own"),
+        },
+    }
+    integration = loaded(imported(document))
+    assert integration.auth[0].scopes.default == (f"{base}notes.readonly",)
+    assert [skill.scopes for skill in integration.skills.values()] == [
+        (f"{base}notes.readonly",), (f"{base}notes.readonly",), (f"{base}notes",),
+    ]  # fmt: skip
+    assert set(integration.auth[0].scopes.implies) == {f"{base}notes", f"{base}notes.own"}
+    # What is enough for the same operations need not be the same.
+    assert integration.auth[0].scopes.implies[f"{base}notes.own"] == (f"{base}notes.readonly",)
+
+
 # ---------------------------------------------------------------------- params and bodies
+
+
+def test_since_when_an_operation_is_deprecated_is_the_day_of_the_import() -> None:
+    made = imported(openapi({"/x": {"get": {"operationId": "getX", "deprecated": True}}}), day=date(2026, 11, 29))
+    deprecated = loaded(made).skills["get_x"].deprecated
+    assert deprecated is not None and deprecated.since == date(2026, 11, 29)
+    assert "deprecated: {since: 2026-11-29}  # the day of the import" in made.text("made").replace('"', "")
+
+
+def test_whose_data_it_is_is_not_for_the_caller_to_say() -> None:
+    user = {"name": "userId", "in": "path", "required": True, "schema": {"type": "string", "default": "me"}}
+    skill = one_skill({"parameters": [user]}, method="get", path="/users/{userId}/notes")
+    assert list(skill.params) == []
+    assert [(one.name, one.const) for one in skill.constants] == [("userId", "me")]
+
+
+def test_an_action_that_takes_the_clients_secret_is_not_served_until_somebody_looked() -> None:
+    secret = {"name": "client_secret", "in": "query", "schema": {"type": "string"}}
+    made = imported(openapi({"/oauth.access": {"get": {"operationId": "oauth_access", "parameters": [secret]}}}))
+    (skill,) = loaded(made).skills.values()
+    assert skill.lifecycle == "unreviewed"
+    assert made.actions[0].doubt == "it takes client_secret, a credential"
+
+
+def test_too_many_operations_are_refused_with_the_tags_that_would_choose() -> None:
+    paths = {f"/x{n}": {"get": {"tags": ["Odd" if n % 2 else "Even"]}} for n in range(1002)}
+    with pytest.raises(CannotImport, match=r"1002 operations .* 501 have tag:Even, 501 have tag:Odd\."):
+        imported(openapi(paths))
 
 
 def test_a_path_id_and_a_body_id_never_collide() -> None:
