@@ -34,8 +34,8 @@ async def verify(request: web.Request, who: Principal) -> web.Response:
     answer: dict[str, Any] = {"org": {"id": who.org, "name": who.org_name, "plan": who.plan.name}}
     if who.key is not None:
         answer["api_key"] = shown(who.key, services(request).clock())
-    else:
-        answer["member"] = {"id": who.actor.id, "name": who.actor.name}
+    elif who.member is not None:
+        answer["member"] = {"id": who.member.id, "email": who.member.email, "name": who.member.name}
     return json_answer(answer)
 
 

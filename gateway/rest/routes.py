@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, keys, usage
-from gateway.web.routing import Route, mounted
+from gateway.rest import calls, connections, devices, discovery, events, keys, sign_up, usage
+from gateway.web.routing import OpenRoute, Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
 #: Not a reserved slug: what a fixed route does not take is 405 there, and no unknown integration.
 _INTEGRATION = "{integration:(?!(?:" + "|".join(sorted(RESERVED_SLUGS)) + ")/)[^{}/]+}"
 
-ROUTES: Sequence[Route] = (
+ROUTES: Sequence[Route | OpenRoute] = (
     Route("GET", "/v1/skills", discovery.integrations, "read_only"),
     Route("GET", "/v1/skills/search", discovery.search, "read_only"),
     Route("GET", "/v1/skills/{integration}", discovery.integration, "read_only"),
@@ -30,9 +30,13 @@ ROUTES: Sequence[Route] = (
     Route("DELETE", "/v1/connections/{id}", connections.disconnect, "full_access", live_only=True),
     Route("GET", "/v1/org/redirect-urls", connections.return_urls, "read_only"),
     Route("PUT", "/v1/org/redirect-urls", connections.set_return_urls, "full_access", live_only=True),
-    Route("GET", "/api-keys", keys.list_keys, "full_access"),
-    Route("POST", "/api-keys", keys.create, "full_access"),
-    Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access"),
+    Route("GET", "/api-keys", keys.list_keys, "full_access", session=True),
+    Route("POST", "/api-keys", keys.create, "full_access", session=True),
+    Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access", session=True),
+    OpenRoute("POST", "/auth/device/code", devices.code),
+    OpenRoute("POST", "/auth/device/token", devices.token),
+    Route("POST", "/auth/device/authorize", devices.authorize, "full_access", session=True),
+    OpenRoute("POST", "/v1/signup", sign_up.sign_up),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
     # What an action does to the world decides which level it takes.
     Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),

@@ -30,6 +30,12 @@ TABLES: Mapping[str, Sequence[str]] = {
     "runs": ("id",),
     "entries": ("org", "id"),
     "events": ("id",),
+    "members": ("id",),
+    "sessions": ("id",),
+    "sign_in_links": ("member",),
+    "sign_in_flows": ("id",),
+    "device_flows": ("id",),
+    "tries": ("name",),
 }
 _BATCH = 500
 #: In a backup `--with-key`, the row of `installation` that holds the master key.

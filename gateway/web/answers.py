@@ -34,8 +34,8 @@ def tagged(request: web.Request, value: Any) -> web.Response:
     return json_bytes(body, headers=headers)
 
 
-def refusal_answer(refusal: Refusal) -> web.Response:
-    """Envelope 2 of the contract with its HTTP status and headers."""
+def refusal_answer(refusal: Refusal, more: Mapping[str, Any] | None = None) -> web.Response:
+    """Envelope 2 of the contract with its HTTP status and headers, and `more` members."""
     headers: dict[str, str] = {}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -44,4 +44,4 @@ def refusal_answer(refusal: Refusal) -> web.Response:
         headers["x-should-retry"] = "false"
     if refusal.retry_after_ms is not None:
         headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
-    return json_answer(refusal.body(), status=refusal.status, headers=headers)
+    return json_answer({**refusal.body(), **(more or {})}, status=refusal.status, headers=headers)

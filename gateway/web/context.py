@@ -12,12 +12,18 @@ from gateway.core.api_keys import ApiKeys
 from gateway.core.catalogs import Catalogs
 from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
+from gateway.core.devices import Devices
 from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
+from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.id_tokens import IdTokens
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
+from gateway.core.sessions import Sessions
+from gateway.core.sign_in import SignIn
+from gateway.core.sign_up import SignUp
 from gateway.core.usage import Usage
 from gateway.settings import Settings
 from gateway.web.request_log import RequestLog
@@ -39,6 +45,12 @@ class Services:
     discovery: Discovery
     connecting: Connecting
     consent: Consent
+    sessions: Sessions
+    id_tokens: IdTokens
+    sign_in: SignIn
+    sign_up: SignUp
+    devices: Devices
+    form_tokens: FormTokens
     health: Health
     request_log: RequestLog
     clock: Callable[[], float]

@@ -25,16 +25,32 @@ class Route:
     level: Level
     #: A test key may not: what it asks for needs an account.
     live_only: bool = False
+    #: A member who is signed in in a browser may as well.
+    session: bool = False
 
 
-def mounted(routes: Sequence[Route]) -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class OpenRoute:
+    """One method of one path that asks for no key: what it takes proves itself."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def mounted(routes: Sequence[Route | OpenRoute]) -> list[web.RouteDef]:
     """The routes as the web framework takes them."""
-    return [web.route(route.method, route.path, _guarded(route)) for route in routes]
+    return [
+        web.route(route.method, route.path, _guarded(route) if isinstance(route, Route) else route.handler)
+        for route in routes
+    ]
 
 
 def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    takes_id_tokens = route.path.startswith("/v1/")
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        who = await principal(request)
+        who = await principal(request, session=route.session, id_token=takes_id_tokens)
         check_level(who, route.level)
         if route.live_only:
             check_live(who)
