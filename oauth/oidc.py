@@ -162,6 +162,9 @@ class OpenIdProvider:
             raise IdTokenRefused("expired") from None
         except (InvalidClaimError, MissingClaimError) as error:
             raise IdTokenRefused("bad_claims") from error
+        if "events" in claims:
+            # A logout token, which need not say so in its head.
+            raise IdTokenRefused("other_kind")
         audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         # Made for several: then it says whom it was given to, and that must be us.
         if claims.get("azp", self._client_id if len(audiences) == 1 else None) != self._client_id:
@@ -306,6 +309,9 @@ def _header(token: str) -> Mapping[str, Any]:
     if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
         # RFC 7515 §4.1.11: it must be understood, and nothing of the kind is.
         raise IdTokenRefused("malformed")
+    if str(header.get("typ", "JWT")).upper() != "JWT":
+        # RFC 9068 §4, OpenID Connect Back-Channel Logout §2.4: signed by the same keys for the same client, and no ID token.
+        raise IdTokenRefused("other_kind")
     return header
 
 
