@@ -101,7 +101,7 @@ def _valkey(text: str) -> str:
 def _issuer(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("the issuer as it names itself, such as https://accounts.example.com")
+        raise ValueError("an issuer as it names itself, such as https://accounts.example.com")
     # Not one character is changed: it is compared exactly.
     return text
 
@@ -115,7 +115,7 @@ def _token(text: str) -> Secret:
 def _switch(text: str) -> bool:
     known = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
     if text.lower() not in known:
-        raise ValueError("on or off")
+        raise ValueError("one of on, off")
     return known[text.lower()]
 
 

@@ -12,7 +12,7 @@ from gateway.core.consent import Away, Page, SignInFirst
 from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
 from gateway.core.sessions import SignedIn
-from gateway.ui.pages import away, form_token, page, to_sign_in, who
+from gateway.ui.pages import away, form_token, page, to_sign_in
 from gateway.web.auth import signed_in
 from gateway.web.context import services
 from gateway.web.cookies import BROWSER, SESSION, cookie_of, set_cookie
@@ -142,7 +142,7 @@ def _shown(
             told=told,
             signs_in=found.state == "sign_in",
             form_token=form_token(request) if member is not None else None,
-            who=who(request, member),
+            member=member.member if member is not None else None,
         )
     title, tone, after = {
         "connected": (f"{found.integration.name} is connected", "good", "You can close this page."),

@@ -52,7 +52,7 @@ async def decide(request: web.Request, member: SignedIn) -> web.Response:
         return result("Denied", f"{flow.device} gets no key.", next="You can close this page.", tone="good", who=head)
     return result(
         "Approved",
-        f"{flow.device} fetches its key now. It may: {LEVEL_MEANINGS[flow.level]}",
+        f"{flow.device} fetches its key now. The key's level is {flow.level.replace('_', ' ')}.",
         next="You can close this page. The key stands in your list of keys, where you can revoke it.",
         tone="good",
         who=head,

@@ -109,6 +109,7 @@ def who(request: web.Request, member: SignedIn | None) -> dict[str, str] | None:
         "org_name": member.principal.org_name,
         "form_token": form_token(request),
         "home": services(request).public_url,
+        "here": request.path.split("/")[1],
     }
 
 
