@@ -76,9 +76,9 @@ class _Forms(HTMLParser):
         has = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.forms.append(Form(action=has.get("action", "")))
-        elif tag == "input" and self.forms and has.get("name"):
-            if has.get("type") not in ("radio", "checkbox") or "checked" in has:
-                self.forms[-1].fields[has["name"]] = has.get("value", "")
+        is_sent = has.get("type") not in ("radio", "checkbox") or "checked" in has
+        if tag == "input" and self.forms and has.get("name") and is_sent:
+            self.forms[-1].fields[has["name"]] = has.get("value", "")
 
 
 @dataclass(slots=True, kw_only=True)

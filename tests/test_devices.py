@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tests.conftest import lacking
 from tests.fakes import npm
 from tests.fakes.upstream import HandClock
 from tests.harness import Answer, RunningGateway, gateway
+from tests.operator import Operator
 from tests.people import OWN_SITE, Page, Person, invite, member_of, person, suspend
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -488,3 +491,28 @@ async def test_the_openid_client_of_npm_logs_in(tmp_path: Path, approves: bool) 
             assert verified["api_key"]["name"].startswith("openid-client/")
         else:
             assert ended == {"failed": "access_denied", "description": "The request was denied."}
+
+
+async def test_skillway_login_gets_a_key_of_this_machine(tmp_path: Path) -> None:
+    operator = Operator.at(tmp_path / "here")
+    org = operator.init()
+    async with operator.serving(org) as running:
+        here = operator.with_settings(url=running.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "login", "--no-browser", "--no-skill",
+            cwd=here.folder, env=here.environ, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stderr is not None and process.stdout is not None
+        said = ""
+        while (code := re.search(r"type this code there: (\S+)", said)) is None:
+            said += (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+        assert f"open this page: {running.url}/device\n" in said
+        assert (await authorize(running, code[1])).status == 200
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0
+        assert json.loads(out)["status"] == "logged_in"
+        who = (await here.later("whoami")).json()
+        assert who["api_key"]["name"].startswith("skillway on ") and who["api_key"]["level"] == "read_write"
+        assert who["org"]["id"] == org.id
+        assert code[1] not in operator.log() and code[1].replace("-", "") not in operator.log()

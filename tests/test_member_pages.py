@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -211,7 +212,7 @@ async def test_another_sites_form_signs_nobody_in_and_makes_nothing(running: Run
 async def test_a_person_comes_by_the_provider_and_makes_an_org(
     tmp_path: Path, openid: Provider, page: Page, shots: Path
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "oidc_issuer": openid.issuer, "oidc_client_id": openid.client_id, "oidc_client_secret": openid.client_secret,
         "signup": "oidc",
     }  # fmt: skip

@@ -45,6 +45,7 @@ async def fake(clock: HandClock) -> AsyncIterator[FakeIssuer]:
 @asynccontextmanager
 async def at(folder: Path, server: Provider | FakeIssuer, **more: Any) -> AsyncIterator[RunningGateway]:
     """A gateway whose people sign in at that provider."""
+    settings: dict[str, Any]
     if isinstance(server, FakeIssuer):
         settings = {"oidc_issuer": server.url, "oidc_client_id": CLIENT_ID, "oidc_client_secret": "s"}
     else:
@@ -277,7 +278,7 @@ async def test_a_provider_that_is_down_signs_nobody_in_and_says_so(
 
 async def test_a_provider_in_a_network_that_is_not_allowed_is_not_asked(tmp_path: Path, clock: HandClock) -> None:
     async with listening() as origin:
-        settings = {"oidc_issuer": origin, "oidc_client_id": "x", "allowed_private_networks": "10.0.0.0/8"}
+        settings: dict[str, Any] = {"oidc_issuer": origin, "oidc_client_id": "x", "allowed_private_networks": "10.0.0.0/8"}
         async with gateway(tmp_path, clock=clock, **settings) as running, person(running) as ada:
             done = await ada.press(await ada.open("/sign-in"))
             assert done.status == 502

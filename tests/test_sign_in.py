@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import pytest
+import yarl
 
 from gateway.installation import open_installation
 from gateway.store.members import SqlMembers
@@ -181,7 +181,7 @@ async def test_signing_in_gives_a_new_session_and_ends_the_one_before(running: R
     """T184: what was in the browser before is not what is signed in afterwards."""
     async with person(running) as ada:
         planted = "A" * 43
-        ada.session.cookie_jar.update_cookies({"skillway_session": planted}, aiohttp.client.URL(running.url))
+        ada.session.cookie_jar.update_cookies({"skillway_session": planted}, yarl.URL(running.url))
         assert not await is_signed_in(ada)
         await ada.sign_in(await invite(running))
         first = ada.cookies["skillway_session"]

@@ -93,7 +93,7 @@ async def test_a_person_of_the_provider_signs_up_once(
     tmp_path: Path, clock: HandClock, database_setting: dict[str, Any]
 ) -> None:
     async with issuer(clock) as fake:
-        settings = {"oidc_issuer": fake.url, "oidc_client_id": CLIENT_ID, "signup": "oidc", "signup_plan": "free"}
+        settings: dict[str, Any] = {"oidc_issuer": fake.url, "oidc_client_id": CLIENT_ID, "signup": "oidc", "signup_plan": "free"}
         async with gateway(tmp_path, plans=PLANS, clock=clock, **settings, **database_setting) as running:
             fake.claims = {"email": "eve@example.com", "email_verified": True, "name": "Eve"}
             for bearer in ("", "x", TOKEN, fake.id_token(aud="other"), fake.by_hand({"alg": "none"})):
@@ -122,7 +122,9 @@ async def test_a_person_of_the_provider_signs_up_once(
 async def test_open_sign_up_lets_anybody_five_times_an_hour(
     tmp_path: Path, clock: HandClock, database_setting: dict[str, Any]
 ) -> None:
-    settings = {"signup": "open", "tenancy": "separate", "verify_connect": "session", "signup_plan": "free"}
+    settings: dict[str, Any] = {
+        "signup": "open", "tenancy": "separate", "verify_connect": "session", "signup_plan": "free",
+    }  # fmt: skip
     async with gateway(tmp_path, plans=PLANS, clock=clock, **settings, **database_setting) as running:
         answers = await asyncio.gather(*(sign_up(running) for _ in range(8)))
         assert sorted(answer.status for answer in answers) == [201] * 5 + [429] * 3
@@ -144,7 +146,7 @@ async def test_open_sign_up_lets_anybody_five_times_an_hour(
 
 
 async def test_open_sign_up_counts_by_the_address_that_a_trusted_proxy_names(tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "signup": "open", "tenancy": "separate", "signup_plan": "free", "trusted_proxies": "127.0.0.1",
     }  # fmt: skip
     async with gateway(tmp_path, plans=PLANS, **settings) as running:

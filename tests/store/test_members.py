@@ -67,7 +67,8 @@ async def test_a_member_is_tied_to_one_subject_once(database: Database, org: Org
 
 
 async def test_who_is_removed_takes_sessions_and_link_along(database: Database, org: Org, clock: Clock) -> None:
-    members, sessions, links = (kind(database, clock=clock) for kind in (SqlMembers, SqlSessions, SqlSignInLinks))
+    members, links = SqlMembers(database, clock=clock), SqlSignInLinks(database, clock=clock)
+    sessions = SqlSessions(database, clock=clock)
     ada = await members.add(org.id, email="ada@example.com")
     await sessions.start(ada, b"cookie", expires_at=clock.now + 60)
     await links.make(ada, b"link", expires_at=clock.now + 60)
