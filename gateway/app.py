@@ -220,7 +220,8 @@ async def _services(
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
-    members, tries, openid = SqlMembers(database, clock=clock), SqlTries(database, clock=clock), _openid(settings, http, clock)
+    members, tries = SqlMembers(database, clock=clock), SqlTries(database, clock=clock)
+    openid = _openid(settings, http, clock)
     session_rows, sign_in_links = SqlSessions(database, clock=clock), SqlSignInLinks(database, clock=clock)
     sign_in_flows, device_flows = SqlSignInFlows(database, clock=clock), SqlDeviceFlows(database, clock=clock)
     api_keys = ApiKeys(
@@ -312,6 +313,7 @@ async def _services(
             links=sign_in_links,
             flows=sign_in_flows,
             sign_up=sign_up,
+            tries=tries,
             openid=openid,
             http=http,
             public_url=public_url,

@@ -196,7 +196,7 @@ class Settings:
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
     drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
     trusted_proxies: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs."
+        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed: in logs, and in limits by address."
     )
     tls_ca_file: Path | None = _option(
         None, _certificates, "Certificates (PEM) trusted for upstreams beside the system's."

@@ -14,7 +14,7 @@ import pytest
 from gateway.installation import open_installation
 from gateway.store.members import SqlMembers
 from tests.conftest import lacking
-from tests.demo import listening, query_of
+from tests.demo import demo, listening, query_of
 from tests.fakes.issuer import CLIENT_ID, FakeIssuer, hostile_tokens, issuer
 from tests.fakes.provider import Provider, ProviderUnavailable, available_providers, provider, provider_process
 from tests.fakes.upstream import HandClock
@@ -346,3 +346,23 @@ async def test_a_suspended_orgs_id_tokens_are_refused(tmp_path: Path, fake: Fake
         page = await come_by(ada, fake)
         assert page.status == 403 and "suspended" in page.words
         assert parse_qsl(urlsplit(page.location).query) == []
+
+
+async def test_a_call_by_id_token_is_the_members(
+    tmp_path: Path, one_server: Provider, fake: FakeIssuer, clock: HandClock
+) -> None:
+    fake.claims = {"email": "ada@example.com", "email_verified": True}
+    settings: dict[str, Any] = {"oidc_issuer": fake.url, "oidc_client_id": CLIENT_ID, "oidc_on_api": "on"}
+    async with demo(tmp_path, one_server, clock=clock, **settings) as desk:
+        await invite(desk.running)
+        await desk.connect()
+        assert await desk.login(key=fake.id_token()) == "alice"
+        usage = (await desk.running.ask("GET", "/v1/usage", key=fake.id_token())).json()
+        assert [row["api_key"] for row in usage["by_key"]] == [(await member_of(desk.running)).id]
+
+
+async def test_one_address_sets_out_so_often_an_hour(tmp_path: Path, fake: FakeIssuer, clock: HandClock) -> None:
+    async with at(tmp_path, fake, clock=clock) as running, person(running) as ada:
+        token = (await ada.open("/sign-in")).form().fields["form_token"]
+        done = [(await ada.send("/sign-in", {"form_token": token})).status for _ in range(1003)]
+        assert done == [303] * 1000 + [429] * 3

@@ -18,6 +18,7 @@ from gateway.core.keys import Org
 from gateway.core.members import Member, MemberStore, member_of_identity
 from gateway.core.sessions import Sessions
 from gateway.core.sign_up import SignUp
+from gateway.core.tries import TryStore, network_of, take
 from oauth import flow as oauth_flow
 from oauth import tokens
 from oauth.flow import CallbackRefused, hash_state
@@ -30,6 +31,8 @@ log = logging.getLogger("skillway.sign_in")
 #: Seconds in which a link works, and in which a person comes back from the provider, or names their org.
 LINK_LIFETIME = 24 * 3600.0
 FLOW_LIFETIME = 600.0
+#: Times that people at one address may set out for the provider in an hour: an office, but no flood.
+_MOST_BEGUN, _HOUR = 1000, 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class SignIn:
         links: LinkStore,
         flows: SignInFlowStore,
         sign_up: SignUp,
+        tries: TryStore,
         openid: OpenIdProvider | None,
         http: Http,
         public_url: str,
@@ -103,6 +107,7 @@ class SignIn:
         self._links = links
         self._flows = flows
         self._sign_up = sign_up
+        self._tries = tries
         self._openid = openid
         self._http = http
         self._redirect_uri = redirect_uri(public_url)
@@ -130,9 +135,11 @@ class SignIn:
             raise _link_over()
         return await self._sessions.start(member, instead_of=instead_of)
 
-    async def begin(self, next: str, browser: str) -> str:
-        """The provider's address for this browser to go to."""
+    async def begin(self, next: str, browser: str, *, address: str | None) -> str:
+        """The provider's address for this browser to go to. Raises `rate_limited`."""
         openid = self._provider()
+        message = "Too many sign-ins were begun from your address. Try again later."
+        await take(self._tries, f"sign-ins {network_of(address)}", _MOST_BEGUN, _HOUR, message)
         state = Secret(secrets.token_urlsafe(32))
         try:
             provider = await openid.provider(self._redirect_uri)

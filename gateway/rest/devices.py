@@ -16,7 +16,7 @@ from gateway.web.answers import json_answer, refusal_answer
 from gateway.web.bodies import bad_field, json_object, query, read
 from gateway.web.context import services
 from gateway.web.forms import FORM, form_pairs
-from gateway.web.peers import peer_of
+from gateway.web.peers import peer
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 #: What a poll that brought no key says of the request, beside RFC 8628's codes.
@@ -47,7 +47,7 @@ def _in_rfc_terms(handler: Handler) -> Handler:
 async def code(request: web.Request) -> web.Response:
     given = await _fields(request)
     device = as_device(given.get("device_name")) or as_device(request.headers.get("User-Agent")) or "a device"
-    return json_answer(await services(request).devices.begin(device=device, address=_address(request)))
+    return json_answer(await services(request).devices.begin(device=device, address=peer(request)))
 
 
 @_in_rfc_terms
@@ -65,7 +65,7 @@ async def authorize(request: web.Request, who: Principal) -> web.Response:
     if "user_code" not in body:
         raise bad_field("user_code", "required", "The field 'user_code' is missing.")
     level = None if body.get("deny") else body.get("level", USUAL_LEVEL)
-    await services(request).devices.decide(who, body["user_code"][:64], level, address=_address(request))
+    await services(request).devices.decide(who, body["user_code"][:64], level, address=peer(request))
     return json_answer({"status": "denied" if level is None else "authorized"})
 
 
@@ -86,6 +86,3 @@ async def _fields(request: web.Request) -> dict[str, str]:
         raise bad_field("", "type", "The body must be a JSON object.")
     return {name: text for name, text in value.items() if isinstance(text, str)}
 
-
-def _address(request: web.Request) -> str | None:
-    return peer_of(request, services(request).settings.trusted_proxies)

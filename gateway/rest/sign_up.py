@@ -9,12 +9,11 @@ from gateway.web.answers import json_answer
 from gateway.web.auth import bearer_of
 from gateway.web.bodies import bad_field, json_object, query, text_field
 from gateway.web.context import services
-from gateway.web.peers import peer_of
+from gateway.web.peers import peer
 
 
 async def sign_up(request: web.Request) -> web.Response:
     query(request, ())
-    ours = services(request)
     body = await json_object(request, {"org_name": str, "key_name": str, "email": str})
     if "org_name" not in body:
         raise bad_field("org_name", "required", "The field 'org_name' is missing.")
@@ -23,6 +22,5 @@ async def sign_up(request: web.Request) -> web.Response:
         key_name=text_field(body["key_name"], "key_name") if "key_name" in body else None,
         email=body.get("email"),
     )
-    address = peer_of(request, ours.settings.trusted_proxies)
-    made = await ours.sign_up.by_request(wish, bearer=bearer_of(request), address=address)
+    made = await services(request).sign_up.by_request(wish, bearer=bearer_of(request), address=peer(request))
     return json_answer(made, status=201)

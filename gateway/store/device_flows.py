@@ -91,6 +91,10 @@ class SqlDeviceFlows:
         return flow
 
     async def poll(self, device_code: bytes) -> DeviceFlow | None:
+        # Anybody may ask for made-up codes: none of that takes a turn at writing.
+        sql = "SELECT id FROM device_flows WHERE device_code = :device_code"
+        if await self._database.fetch_one(sql, device_code=device_code) is None:
+            return None
         row = await self._database.fetch_one(_POLL, device_code=device_code, now=to_ms(self._clock()))
         return None if row is None else _flow(row)
 

@@ -15,6 +15,7 @@ _TAKE = """
     WHERE tries.until <= :now OR tries.taken < :most
     RETURNING taken
 """
+_NONE_LEFT = "SELECT name FROM tries WHERE name = :name AND until > :now AND taken >= :most"
 _GIVE_BACK = "UPDATE tries SET taken = taken - 1 WHERE name = :name AND taken > 0"
 
 
@@ -27,6 +28,9 @@ class SqlTries:
 
     async def take(self, name: str, most: int, seconds: float) -> bool:
         now = self._clock()
+        # Whoever has none left can ask as often as they like: none of that takes a turn at writing.
+        if await self._database.fetch_one(_NONE_LEFT, name=name, most=most, now=to_ms(now)) is not None:
+            return False
         taken = await self._database.fetch_one(
             _TAKE, name=name, most=most, now=to_ms(now), until=to_ms(now + seconds)
         )

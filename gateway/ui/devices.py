@@ -12,7 +12,7 @@ from gateway.core.times import iso
 from gateway.ui.pages import check_member_form, form_token, page, result, who
 from gateway.web.context import services
 from gateway.web.forms import read_form
-from gateway.web.peers import peer_of
+from gateway.web.peers import peer
 
 _FULL = "full_access"
 
@@ -26,7 +26,7 @@ async def look(request: web.Request, member: SignedIn) -> web.Response:
     check_member_form(request, form)
     typed = form.get("user_code", "")[:64]
     try:
-        flow = await services(request).devices.waiting(member.principal, typed, address=_address(request))
+        flow = await services(request).devices.waiting(member.principal, typed, address=peer(request))
     except Refusal as refusal:
         return _asked(request, member, typed=typed, told=refusal.message, status=refusal.status)
     return _decided_on(request, member, flow, typed)
@@ -39,11 +39,11 @@ async def decide(request: web.Request, member: SignedIn) -> web.Response:
     approves = form.get("decision") == "approve"
     try:
         if approves and level == _FULL and _letters(form.get("typed_again", "")) != _letters(typed):
-            flow = await devices.waiting(member.principal, typed, address=_address(request))
+            flow = await devices.waiting(member.principal, typed, address=peer(request))
             told = "For full access, type the code that your device shows once more."
             return _decided_on(request, member, flow, typed, level=level, told=told, status=400)
         flow = await devices.decide(
-            member.principal, typed, level if approves else None, address=_address(request)
+            member.principal, typed, level if approves else None, address=peer(request)
         )
     except Refusal as refusal:
         return _asked(request, member, typed=typed, told=refusal.message, status=refusal.status)
@@ -98,9 +98,6 @@ def _decided_on(
         who=who(request, member),
     )
 
-
-def _address(request: web.Request) -> str | None:
-    return peer_of(request, services(request).settings.trusted_proxies)
 
 
 def _letters(code: str) -> str:

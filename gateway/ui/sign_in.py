@@ -23,6 +23,7 @@ from gateway.web.bodies import text_field
 from gateway.web.context import services
 from gateway.web.cookies import BROWSER, SESSION, browser_of, cookie_of, drop_cookie, set_cookie
 from gateway.web.forms import read_form
+from gateway.web.peers import peer
 
 _ASK_AGAIN = "Ask for a new link."
 _SIGN_IN_AGAIN = "Open the sign-in page and start again."
@@ -52,7 +53,7 @@ async def begin(request: web.Request) -> web.Response:
     try:
         after = next_of(request)
         browser = check_browser_form(request, dict(await read_form(request)))
-        response = away(await services(request).sign_in.begin(after, browser))
+        response = away(await services(request).sign_in.begin(after, browser, address=peer(request)))
     except Refusal as refusal:
         return refused(refusal, "Not signed in", next=_SIGN_IN_AGAIN)
     # The same once more: it must outlast the way to the provider and back.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +44,13 @@ def stranger(shell: Shell) -> Shell:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Path]:
+def browser(tmp_path: Path) -> Path:
     """A browser that notes where it was sent."""
     noted = tmp_path / "opened"
     program = tmp_path / "browser"
     program.write_text(f'#!/bin/sh\necho "$1" >> {noted}\n')
     program.chmod(0o755)
-    yield program
+    return program
 
 
 def begun(**changes: object) -> Reply:
