@@ -196,29 +196,27 @@ async def test_a_device_may_send_json_a_form_or_nothing_and_more_than_we_know(ru
     assert polled.status == 200
 
 
-@pytest.mark.parametrize(
-    ("raw", "content_type", "status"),
-    [
-        (b"{", "application/json", 400),
-        (b"[]", "application/json", 400),
-        (b"{}", "application/json", 400),
-        (b'{"device_code": ""}', "application/json", 400),
-        (b'{"device_code": 7}', "application/json", 400),
-        (b'{"device_code": "a", "device_code": "b"}', "application/json", 400),
-        (b'{"device_code": "' + b"x" * 200 + b'"}', "application/json", 400),
-        (b"device_code=x", "text/plain", 415),
-        (b"a=b&" * 600, "application/x-www-form-urlencoded", 400),
-        (b"device_code=%ff", "application/x-www-form-urlencoded", 400),
-        (b'{"device_code": "nobody-has-this"}', "application/json", 404),
-        (b'{"device_code": "\\u0000"}', "application/json", 404),
-    ],
-)
-async def test_a_wrong_poll_is_told_in_both_vocabularies(tmp_path: Path, raw: bytes, content_type: str, status: int) -> None:
-    async with gateway(tmp_path) as running:
-        answer = await running.ask(
-            "POST", "/auth/device/token", key="", raw=raw, headers={"Content-Type": content_type}
-        )
-        assert answer.status == status, answer.body
+WRONG_POLLS = [
+    (b"{", "application/json", 400),
+    (b"[]", "application/json", 400),
+    (b"{}", "application/json", 400),
+    (b'{"device_code": ""}', "application/json", 400),
+    (b'{"device_code": 7}', "application/json", 400),
+    (b'{"device_code": "a", "device_code": "b"}', "application/json", 400),
+    (b'{"device_code": "' + b"x" * 200 + b'"}', "application/json", 400),
+    (b"device_code=x", "text/plain", 415),
+    (b"a=b&" * 600, "application/x-www-form-urlencoded", 400),
+    (b"device_code=%ff", "application/x-www-form-urlencoded", 400),
+    (b'{"device_code": "nobody-has-this"}', "application/json", 404),
+    (b'{"device_code": "\\u0000"}', "application/json", 404),
+]
+
+
+async def test_a_wrong_poll_is_told_in_both_vocabularies(running: RunningGateway) -> None:
+    for raw, content_type, status in WRONG_POLLS:
+        headers = {"Content-Type": content_type}
+        answer = await running.ask("POST", "/auth/device/token", key="", raw=raw, headers=headers)
+        assert answer.status == status, (raw, answer.body)
         assert answer.json()["error_description"] == answer.json()["message"]
         assert "status" not in answer.json()
 
@@ -240,10 +238,9 @@ async def test_without_a_name_a_device_is_its_user_agent(running: RunningGateway
         assert f"Calls itself {name} Asked" in (await look(ada, answer.json()["user_code"])).words
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "'/><b>"])
-async def test_a_hostile_name_is_words_and_nothing_else(tmp_path: Path, name: str) -> None:
-    async with gateway(tmp_path) as running, person(running, await invite(running)) as ada:
-        calm = await look(ada, (await begin(running, device_name="calm"))["user_code"])
+async def test_a_hostile_name_is_words_and_nothing_else(running: RunningGateway, ada: Person) -> None:
+    calm = await look(ada, (await begin(running, device_name="calm"))["user_code"])
+    for name in ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "'/><b>"):
         begun = await begin(running, device_name=name)
         page = await look(ada, begun["user_code"])
         assert page.tags == calm.tags and name in page.words
@@ -324,13 +321,12 @@ async def test_a_program_approves_with_a_session_or_a_live_key_of_full_access(ru
     assert (await poll(running, begun["device_code"])).json()["status"] == "denied"
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"user_code": 7}, {"user_code": "x", "deny": "yes"}, {"user_code": "x", "level": "root"}, {"user_cod": "x"}]
-)
-async def test_a_wrong_authorization_is_refused(tmp_path: Path, body: dict[str, Any]) -> None:
-    async with gateway(tmp_path) as running:
+async def test_a_wrong_authorization_is_refused(running: RunningGateway) -> None:
+    for body in (
+        {}, {"user_code": 7}, {"user_code": "x", "deny": "yes"}, {"user_code": "x", "level": "root"}, {"user_cod": "x"},
+    ):  # fmt: skip
         answer = await running.ask("POST", "/auth/device/authorize", body=body)
-        assert (answer.status, answer.json()["error"]) == (400, "bad_request")
+        assert (answer.status, answer.json()["error"]) == (400, "bad_request"), body
 
 
 async def test_a_key_that_approves_gives_no_more_than_it_has_and_takes_it_along(running: RunningGateway) -> None:

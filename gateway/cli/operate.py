@@ -19,11 +19,11 @@ from typing import Any
 
 import click
 
-from gateway.app import bind, public_url_of, read_catalog
+from gateway.app import bind, read_catalog
 from gateway.app import serve as serve_until
 from gateway.checkup import checkup, others_may_write
 from gateway.cli import output
-from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
+from gateway.cli.operator import misconfigured, print_json, public_url, run, settings_of, settings_options
 from gateway.installation import key_file, master_key, open_installation, open_store
 from gateway.logs import set_up
 from gateway.settings import BadSetting, Installation, Settings, check_together, options
@@ -53,15 +53,17 @@ def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
     the link that the last line makes.
     """
     settings, _ = settings_of(**flags)
+    for_machines = as_json or (not sys.stdout.isatty() and not quiet)
+    # First: keys that are made and then not shown would be lost.
+    url = "" if for_machines else public_url(settings)
     made = run(_init(settings, name))
     if made is None:
         if not quiet:
             output.note("There is an org already; nothing was made. `skillway orgs list` shows it.")
         return
-    if as_json or (not sys.stdout.isatty() and not quiet):
+    if for_machines:
         print_json(made)
         return
-    url = public_url_of(settings, settings.port)
     print(
         f"""
 Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this once:

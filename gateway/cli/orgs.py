@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from gateway.app import public_url_of, read_catalog
+from gateway.app import read_catalog
 from gateway.cli import output
 from gateway.cli.failures import refused
-from gateway.cli.operator import print_json, run, settings_of, settings_options
+from gateway.cli.operator import print_json, public_url, run, settings_of, settings_options
 from gateway.core.api_keys import shown
 from gateway.core.clients import OAuthClient
 from gateway.core.events import OPERATOR
@@ -217,6 +217,7 @@ def invite(org: str, email: str, name: str | None, as_json: bool, **flags: Any) 
     if address is None:
         raise refused(f"{email!r} is no email address.")
     link = Secret(token_urlsafe(32))
+    url = f"{public_url(settings)}/sign-in/link?t={link.reveal()}"
 
     async def work() -> Member:
         async with open_installation(settings) as opened:
@@ -227,7 +228,6 @@ def invite(org: str, email: str, name: str | None, as_json: bool, **flags: Any) 
             return member
 
     member = run(work())
-    url = f"{public_url_of(settings, settings.port)}/sign-in/link?t={link.reveal()}"
     if output.for_people(as_json):
         output.note(f"{member.shown_name} signs in by this link, once, within 24 hours:")
         print(f"\n  {url}\n")
@@ -294,6 +294,7 @@ def set_client(
         raise refused(f"There is no integration {integration!r}.", hint=f"Did you mean {near!r}?" if near else None)
     if remove == (client_id is not None):
         raise refused("Say either --client-id or --remove.")
+    uri = "" if remove else f"{public_url(settings)}/oauth/callback/{integration}.{org}"
     secret = None
     if client_secret_stdin:
         text = click.prompt("Client secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
@@ -313,7 +314,6 @@ def set_client(
     if remove:
         print_json({"removed": changed})
         return
-    uri = f"{public_url_of(settings, settings.port)}/oauth/callback/{integration}.{org}"
     output.note(f"Register this redirect URI at the provider: {uri}")
     print_json({"org": org, "integration": integration, "client_id": client_id, "redirect_uri": uri})
 
