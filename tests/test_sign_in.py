@@ -15,7 +15,7 @@ import yarl
 
 from gateway.installation import open_installation
 from gateway.store.members import SqlMembers
-from gateway.ui.pages import is_own
+from gateway.ui.addresses import is_own
 from tests.fakes.upstream import HandClock
 from tests.harness import RunningGateway, gateway, make_org
 from tests.leaks import files, leaks

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 from urllib.parse import quote
 
 from gateway.core.access import Orgs, Plans, check_level, principal_of, principal_of_member
@@ -174,11 +174,12 @@ class Devices:
         """The flow behind a code that somebody typed. Raises `bad_request` for a wrong one, which counts, and
         `rate_limited` after too many."""
         check_level(principal, "full_access")
-        async with _Counted(self._tries, principal, address) as right:
-            flow = await self._flows.by_user_code(self._hidden(typed))
-            if flow is None:
-                raise _wrong_code()
-            right()
+        counted = await self._count(principal, address)
+        flow = await self._flows.by_user_code(self._hidden(typed))
+        if flow is None:
+            raise _wrong_code()
+        for name in counted:
+            await self._tries.give_back(name)
         return flow
 
     async def decide(
@@ -193,11 +194,33 @@ class Devices:
         if level is not None:
             # Better said to the person now than to the device later.
             await self._api_keys.check_room(principal)
-        chosen: Any = level
+        chosen = cast(Level | None, level)
         decided = await self._flows.decide(self._hidden(typed), principal.org, principal.actor, chosen)
         if decided is None:
             raise _wrong_code()
         return decided
+
+    async def _count(self, principal: Principal, address: str | None) -> list[str]:
+        """Counts a wrong code before it is known that it is one, so that many at once do not slip through."""
+        limits = (
+            (f"codes {principal.actor.id}", _MOST_WRONG, _WAIT, "Too many wrong codes. Try again in 15 minutes."),
+            (
+                f"codes {network_of(address)}",
+                _MOST_WRONG_HERE,
+                _WAIT_HERE,
+                "Too many wrong codes from your address. Try again in an hour.",
+            ),
+        )
+        counted: list[str] = []
+        for name, most, seconds, message in limits:
+            try:
+                await take(self._tries, name, most, seconds, message)
+            except Refusal:
+                for before in counted:
+                    await self._tries.give_back(before)
+                raise
+            counted.append(name)
+        return counted
 
     async def _completed(self, flow: DeviceFlow) -> Json:
         """The key is made at this moment, if whoever approved still may."""
@@ -240,43 +263,6 @@ class Devices:
         """How a short code is kept: under a key, or a copy of the database could be searched for it in an hour."""
         letters = user_code.translate(_BETWEEN).upper()
         return hmac.digest(self._key, b"user code\0" + letters.encode("utf-8", "surrogatepass"), hashlib.sha256)
-
-
-class _Counted:
-    """Counts a wrong code, before it is known that it is one: many at once shall not slip through."""
-
-    def __init__(self, tries: TryStore, principal: Principal, address: str | None) -> None:
-        self._tries = tries
-        self._limits = (
-            (f"codes {principal.actor.id}", _MOST_WRONG, _WAIT, "Too many wrong codes. Try again in 15 minutes."),
-            (
-                f"codes {network_of(address)}",
-                _MOST_WRONG_HERE,
-                _WAIT_HERE,
-                "Too many wrong codes from your address. Try again in an hour.",
-            ),
-        )
-        self._is_right = False
-
-    async def __aenter__(self) -> Callable[[], None]:
-        taken: list[str] = []
-        for name, most, seconds, message in self._limits:
-            try:
-                await take(self._tries, name, most, seconds, message)
-            except Refusal:
-                for before in taken:
-                    await self._tries.give_back(before)
-                raise
-            taken.append(name)
-        return self._right
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._is_right:
-            for name, *_more in self._limits:
-                await self._tries.give_back(name)
-
-    def _right(self) -> None:
-        self._is_right = True
 
 
 def as_device(text: str | None) -> str | None:

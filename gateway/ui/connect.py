@@ -12,10 +12,12 @@ from gateway.core.consent import Away, Page, SignInFirst
 from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
 from gateway.core.sessions import SignedIn
-from gateway.ui.pages import away, form_token, page, to_sign_in
+from gateway.ui.addresses import away, to_sign_in
+from gateway.ui.members import check_member_form, form_token
+from gateway.ui.pages import page
 from gateway.web.auth import signed_in
 from gateway.web.context import services
-from gateway.web.cookies import BROWSER, SESSION, cookie_of, set_cookie
+from gateway.web.cookies import BROWSER, cookie_of, set_cookie
 from gateway.web.forms import read_form
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -106,7 +108,7 @@ async def _pressed(request: web.Request) -> tuple[dict[str, str], SignedIn | Non
     form = dict(await read_form(request))
     member = await _member(request)
     if member is not None:
-        services(request).form_tokens.check(cookie_of(request, SESSION), form.get("form_token", ""))
+        check_member_form(request, form)
     return form, member
 
 

@@ -9,7 +9,8 @@ from gateway.core.errors import Refusal
 from gateway.core.grants import LEVEL_MEANINGS
 from gateway.core.sessions import SignedIn
 from gateway.core.times import iso
-from gateway.ui.pages import check_member_form, form_token, page, result, who
+from gateway.ui.members import check_member_form, form_token, who
+from gateway.ui.pages import page, result
 from gateway.web.context import services
 from gateway.web.forms import read_form
 from gateway.web.peers import peer

@@ -11,7 +11,9 @@ from gateway.core.api_keys import KeyWish
 from gateway.core.errors import Refusal
 from gateway.core.grants import LEVEL_MEANINGS, LEVELS
 from gateway.core.sessions import SignedIn
-from gateway.ui.pages import check_member_form, form_token, page, to_page, who
+from gateway.ui.addresses import to_page
+from gateway.ui.members import check_member_form, form_token, who
+from gateway.ui.pages import page
 from gateway.web.bodies import text_field
 from gateway.web.context import services
 from gateway.web.forms import read_form

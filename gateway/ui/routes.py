@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.ui import connect, devices, keys, sign_in
-from gateway.ui.pages import for_members
+from gateway.ui.members import for_members
 
 
 def routes() -> list[web.RouteDef]:

@@ -7,17 +7,9 @@ from aiohttp import web
 from gateway.core.errors import Refusal
 from gateway.core.sessions import SignedIn
 from gateway.core.sign_in import Arrival
-from gateway.ui.pages import (
-    away,
-    check_browser_form,
-    check_member_form,
-    form_token,
-    next_of,
-    page,
-    refused,
-    to_page,
-    who,
-)
+from gateway.ui.addresses import away, next_of, to_page
+from gateway.ui.members import check_browser_form, check_member_form, form_token, who
+from gateway.ui.pages import page, refused
 from gateway.web.auth import signed_in
 from gateway.web.bodies import text_field
 from gateway.web.context import services
