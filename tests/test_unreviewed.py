@@ -78,8 +78,12 @@ async def test_an_unreviewed_action_is_hidden_and_refused_whoever_asks(tmp_path:
                 assert "delete_thing" not in json.dumps(found)
                 files = (await running.ask("GET", "/v1/things/download", key=key)).body
                 assert b"delete_thing" not in files
+                assert b"delete_thing" not in (await running.ask("GET", "/openapi.json", key=key)).body
+                later = {"integration": "things", "action": "delete_thing", "params": {"id": 1}}
                 for answer in (
                     await running.call("things", "delete_thing", {"id": 1}, key=key),
+                    await running.call("things", "delete_thing", {"id": 1}, key=key, headers={"Prefer": "respond-async"}),
+                    await running.ask("POST", "/v1/preflight", key=key, body=later),
                     await running.ask("GET", "/v1/skills/things/delete_thing", key=key),
                 ):
                     assert (answer.status, answer.json()["error"]) == (403, "forbidden")
