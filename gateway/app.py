@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gateway.core.access import Access, Plans, PrincipalsById
 from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
+from gateway.core.approvals import Approvals
 from gateway.core.budgets import Budgets
 from gateway.core.carrying import Carrier
 from gateway.core.catalogs import Catalogs
@@ -310,8 +311,24 @@ async def _services(
         clock=clock,
     )
     later = Later(queue=queue, once=once, book=book, kept=kept, changes=changes, clock=clock)
+    members = SqlMembers(database, clock=clock)
+    principal_of = PrincipalsById(keys, members, orgs, plans, clock=clock)
+    preflight = Preflight(preparation, limits, budgets)
+    approvals = Approvals(
+        store=queue,
+        queue=queue,
+        runs=runs,
+        catalogs=catalogs,
+        preflight=preflight,
+        changes=changes,
+        principal_of=principal_of,
+        public_url=public_url,
+        lifetime=settings.approval_lifetime,
+        clock=clock,
+    )
     gateway = Gateway(
         preparation=preparation,
+        approvals=approvals,
         carrier=carrier,
         once=once,
         later=later,
@@ -333,7 +350,7 @@ async def _services(
         following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
         kept=kept,
         changes=changes,
-        principal_of=PrincipalsById(keys, orgs, plans, clock=clock),
+        principal_of=principal_of,
         owner_id=owner_id,
         at_once=settings.run_workers,
         clock=clock,
@@ -346,7 +363,7 @@ async def _services(
 
     worker.start()
     stack.push_async_callback(end_runs)
-    members, tries = SqlMembers(database, clock=clock), SqlTries(database, clock=clock)
+    tries = SqlTries(database, clock=clock)
     openid = _openid(settings, http, clock)
     session_rows, sign_in_links = SqlSessions(database, clock=clock), SqlSignInLinks(database, clock=clock)
     sign_in_flows, device_flows = SqlSignInFlows(database, clock=clock), SqlDeviceFlows(database, clock=clock)
@@ -368,6 +385,7 @@ async def _services(
         Worker(
             [
                 ("settle runs of processes that are gone", 5.0, worker.settle),
+                ("end what nobody approved", 30.0, approvals.expire),
                 ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
                 ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", EVERY, replicas.look),
@@ -395,7 +413,8 @@ async def _services(
         limits=limits,
         usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
         gateway=gateway,
-        preflight=Preflight(preparation, limits, budgets),
+        preflight=preflight,
+        approvals=approvals,
         runs=book,
         results=Results(kept),
         files=files,

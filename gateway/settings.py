@@ -195,6 +195,9 @@ class Settings:
     allowed_private_networks: tuple[Network, ...] = _option(
         (), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http."
     )
+    approval_lifetime: int = _option(
+        3600, _days, "How long a call waits for a person to approve it: 1h, 30m, or seconds."
+    )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
     run_workers: int = _option(32, _count, "Runs that one process carries out at once; more wait in line.")
     retention: int = _option(7 * 86400, _days, "How long the records of ended calls are kept: 7d, 12h, or seconds.")

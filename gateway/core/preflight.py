@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.access import approval_required, needs_approval
 from gateway.core.budgets import Budgets
 from gateway.core.call import Call, Plan
 from gateway.core.limits import Limits
@@ -32,6 +33,8 @@ class Preflight:
             return shown
         left = await self._limits.left(call.principal, plan.skill)
         problems += [refusal.body() for refusal in left.refusals]
+        if needs_approval(call.principal, plan.skill, plan.params):
+            problems.append(approval_required().body())
         if (paced := await self._budgets.left(plan)) is not None:
             problems.append(paced.body())
         return {
