@@ -28,9 +28,11 @@ from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
 from gateway.core.gateway import Gateway, Sizes
 from gateway.core.health import Health
+from gateway.core.hooks import HookMissing, Hooks
 from gateway.core.ids import new_id
 from gateway.core.limits import Limits
 from gateway.core.links import Links
+from gateway.core.outgoing import Outgoing
 from gateway.core.overrides import chosen
 from gateway.core.providers import Providers
 from gateway.core.replicas import EVERY, Replicas
@@ -173,6 +175,7 @@ async def _services(
     plans = Plans(installation.plans, orgs, upgrade_url=settings.upgrade_url)
     access = Access(keys, plans, clock=clock)
     changes = Changes()
+    outgoing = Outgoing(_hooks(settings))
     wishes = Wishes(
         providers=providers,
         orgs=orgs,
@@ -191,6 +194,7 @@ async def _services(
         changes=changes,
         http=http,
         upstream=upstream,
+        outgoing=outgoing,
         clock=clock,
     )
     owner_id = new_id("proc")
@@ -232,7 +236,8 @@ async def _services(
         gateway=Gateway(
             catalogs=catalogs,
             connections=connections,
-            credentials=Credentials(source, links, clock),
+            credentials=Credentials(source, providers, links, clock),
+            outgoing=outgoing,
             upstream=upstream,
             runs=runs,
             links=links,
@@ -271,6 +276,13 @@ async def _services(
         request_log=request_log,
         clock=clock,
     )
+
+
+def _hooks(settings: Settings) -> Hooks:
+    try:
+        return Hooks.installed(settings.hooks)
+    except HookMissing as error:
+        raise BadSetting(f"SKILLWAY_HOOKS: {error}") from None
 
 
 def _policy(settings: Settings, public_url: str, port: int) -> Policy:

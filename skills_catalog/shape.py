@@ -33,7 +33,14 @@ _MEANING = {
     ),
     ("$defs", "auth", "properties", "name"): "must be letters, digits, `_` and `-`, beginning with a letter",
     ("properties", "version"): "must be a semantic version such as 1.0.0",
-    ("$defs", "action", "properties", "errors", "items"): "must have `status` or `code`",
+    ("$defs", "errors", "items"): "must have `status` or `code`",
+    ("$defs", "action"): "must have `request` or `graphql`",
+    ("$defs", "action", "properties", "scopes"): "must be a list of scopes, or a list of such lists",
+    ("$defs", "server"): _NAME,
+    ("$defs", "wrap"): "must be a name, or names with dots between them",
+    ("$defs", "encoding"): (
+        "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, or two words such as 1/0"
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 
@@ -12,14 +12,12 @@ import click
 
 from gateway.cli import output
 from gateway.cli.failures import REFUSED, refused
-from oauth.connections import Credential
-from oauth.schemes import Injection, inject
-from oauth.secret import Secret
 from skills_catalog.lint import Finding, lint_file
 from skills_catalog.loader import SHIPPED, CatalogError, definition_files, load_catalog, load_definition
 from skills_catalog.mistakes import Mistake
-from skills_catalog.model import AuthMethod, ConnectionField, Example, Integration, Skill, Text
+from skills_catalog.model import AuthMethod, Example, Integration, Skill, Text
 from skills_catalog.names import RESERVED_SLUGS, SLUG
+from skills_catalog.samples import sample_value
 from skills_catalog.shape import SCHEMA_FILE
 from skills_catalog.strict_yaml import Document
 
@@ -178,7 +176,10 @@ def _trial(
 ) -> _Trial:
     # The builder brings the gateway's own modules along, which the other commands here do without.
     from gateway.core.errors import Refusal
-    from gateway.core.requests import build_request
+    from gateway.core.hooks import Hooks
+    from gateway.core.outgoing import Outgoing
+    from oauth.connections import Connection, ConnectionState, Credential, Held
+    from oauth.secret import Secret
     from skills_catalog.validation import problems
 
     def failed(message: str) -> _Trial:
@@ -187,7 +188,7 @@ def _trial(
 
     if found := problems(skill, example.params):
         return failed(" ".join(problem.message for problem in found))
-    fields = {field.name: _sample(field) for field in integration.fields}
+    fields = {field.name: sample_value(field) for field in integration.fields}
     params = {
         **{
             param.name: fields[param.default_from]
@@ -196,15 +197,17 @@ def _trial(
         },
         **example.params,
     }
+    credential = Credential(
+        token=Secret("credential"), username="user", password=Secret("credential"), client_id="client"
+    )
+    connection = Connection(
+        id="conn_", org="", integration=integration.slug, user="", method=method.name, state=ConnectionState.ACTIVE,
+        fields=fields,
+    )
+    held = None if method.type == "none" else Held(connection=connection, credential=credential)
     try:
-        request = build_request(
-            integration,
-            skill,
-            params,
-            base_url=integration.base_url,
-            fields=fields,
-            injection=_sample_injection(method),
-        )
+        # What a hook makes of it is the operator's to try.
+        request = Outgoing(Hooks({})).request(integration, replace(skill, hook=None), params, held)
     except Refusal as refusal:
         return failed(str(refusal))
     if request.method != skill.request.method:
@@ -225,30 +228,6 @@ def _fits(skill: Skill, path: str) -> bool:
         "".join(piece.text for piece in pieces if isinstance(piece, Text)) == part
         for pieces, part in zip(segments, ending, strict=True)
         if all(isinstance(piece, Text) for piece in pieces)
-    )
-
-
-def _sample(field: ConnectionField) -> str:
-    """A value that a connection might have."""
-    if field.default is not None:
-        return field.default
-    if field.host:
-        return "example" if field.host == "label" else "api.example.com"
-    listed = [*field.schema.get("examples", ()), *field.schema.get("enum", ())]
-    return next((value for value in listed if isinstance(value, str)), "example")
-
-
-def _sample_injection(method: AuthMethod) -> Injection:
-    placement = method.placement
-    if placement is None:
-        return Injection()
-    credential = Credential(token=Secret("credential"), username="user", password=Secret("credential"))
-    return inject(
-        method.type,
-        credential,
-        location=placement.location,
-        name=placement.name,
-        prefix=placement.prefix,
     )
 
 

@@ -19,11 +19,12 @@ from gateway.core.budgets import Budgets
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
-from gateway.core.credentials import Credentials, fields_of, injection, renews
+from gateway.core.credentials import Credentials, fields_of, renews
 from gateway.core.errors import Outcome, Refusal
 from gateway.core.ids import new_ordered_id
 from gateway.core.limits import Limits
 from gateway.core.links import Links
+from gateway.core.outgoing import Outgoing
 from gateway.core.redaction import redact_headers, redact_stream, spellings
 from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.requests import build_request
@@ -32,6 +33,7 @@ from gateway.core.sandbox import best_example
 from gateway.core.scopes import check_scopes
 from oauth.connections import Held
 from skills_catalog.model import Integration, Problem, Skill
+from skills_catalog.samples import sample_value
 from skills_catalog.validation import problems
 
 #: Where a request of the sandbox would go (RFC 6761 §6.4).
@@ -70,6 +72,7 @@ class Gateway:
         catalogs: Catalogs,
         connections: Connections,
         credentials: Credentials,
+        outgoing: Outgoing,
         upstream: Upstream,
         runs: RunStore,
         links: Links,
@@ -82,6 +85,7 @@ class Gateway:
         self._catalogs = catalogs
         self._connections = connections
         self._credentials = credentials
+        self._outgoing = outgoing
         self._upstream = upstream
         self._runs = runs
         self._links = links
@@ -147,7 +151,7 @@ class Gateway:
             skill=skill,
             params=params,
             held=held,
-            request=self._request(integration, skill, params, held),
+            request=self._outgoing.request(integration, skill, params, held),
             run_id=new_ordered_id("run", started_at),
             started_at=started_at,
         )
@@ -160,20 +164,6 @@ class Gateway:
         if found := problems(skill, call.params):
             raise bad_params(skill, found)
         return integration, skill
-
-    def _request(
-        self, integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None
-    ) -> UpstreamRequest:
-        if held is None:
-            return build_request(integration, skill, params)
-        return build_request(
-            integration,
-            skill,
-            params,
-            fields=fields_of(held),
-            injection=injection(integration, held),
-            secrets=held.credential.secrets(),
-        )
 
     async def _begin(self, plan: Plan) -> None:
         """What must not be forgotten is durable before the upstream is asked."""
@@ -212,7 +202,7 @@ class Gateway:
             if renewed is None:
                 return plan, answer
             _let_go(answer)
-            request = self._request(plan.integration, plan.skill, plan.params, renewed)
+            request = self._outgoing.request(plan.integration, plan.skill, plan.params, renewed)
             plan = replace(plan, held=renewed, request=request)
             answer = await send(request)
             if answer.status == 401:
@@ -260,7 +250,8 @@ class Gateway:
         await self._limits.call(call.principal, skill)
         # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
         filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
-        build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE)
+        fields = {item.name: sample_value(item) for item in integration.fields}
+        build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE, fields=fields)
         example = best_example(skill, call.params)
         now = int(self._clock() * 1000)
         run_id = new_ordered_id("run", now)

@@ -25,7 +25,7 @@ _MOST_INPUTS = 100
 
 
 async def show(request: web.Request) -> web.Response:
-    found = await services(request).consent.page(request.match_info["id"])
+    found = await services(request).consent.page(request.match_info["id"], _browser(request))
     return _shown(found)
 
 
@@ -36,7 +36,7 @@ async def click(request: web.Request) -> web.Response:
         form = await _form(request)
         return _away(request, await services(request).consent.click(connection, form, _browser(request)))
     except Refusal as refusal:
-        return _refused(refusal, await services(request).consent.page(connection), form)
+        return _refused(refusal, await services(request).consent.page(connection, _browser(request)), form)
 
 
 async def show_link(request: web.Request) -> web.Response:
@@ -92,6 +92,15 @@ def _shown(
             inputs=[item if item.secret else replace(item, value=typed.get(item.name, item.value)) for item in found.inputs],
             told=told,
         )
+    if found.state == "choosing":
+        return page(
+            "choose.html",
+            status=status,
+            org_name=found.org_name,
+            integration=found.integration,
+            choices=found.choices,
+            told=told,
+        )
     title, tone, after = {
         "connected": (f"{found.integration.name} is connected", "good", "You can close this page."),
         "error": (f"{found.integration.name} was not connected", "bad", "Ask for a new link to try again."),
@@ -110,7 +119,7 @@ def _shown(
 
 def _refused(refusal: Refusal, found: Page | None, typed: Mapping[str, str] = _NOTHING) -> web.Response:
     """What went wrong, on the form where it can be mended there."""
-    if found is not None and found.state == "open" and refusal.code == "bad_request":
+    if found is not None and found.state in ("open", "choosing") and refusal.code == "bad_request":
         return _shown(found, told=refusal.message, typed=typed, status=400)
     return page(
         "result.html",

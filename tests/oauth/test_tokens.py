@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -24,8 +25,8 @@ from oauth.tokens import (
     TokenError,
     Transient,
     Unreached,
-    client_credentials,
     exchange_code,
+    own_token,
     refresh,
     revoke,
 )
@@ -127,9 +128,11 @@ async def test_without_a_refresh_token_nothing_is_asked(endpoint: TokenEndpoint,
 
 async def test_client_credentials_ask_for_the_scopes(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
     endpoint.plan(Says.json(GOOD), Says.json(GOOD))
-    provider = provider_at(endpoint.url, scopes=("a", "b"), separator=",", token_params={"audience": "api"})
-    await client_credentials(http, provider, now=NOW)
-    await client_credentials(http, provider, [], now=NOW)
+    provider = provider_at(
+        endpoint.url, grant="client_credentials", scopes=("a", "b"), separator=",", token_params={"audience": "api"}
+    )
+    await own_token(http, provider, now=NOW)
+    await own_token(http, replace(provider, scopes=()), now=NOW)
     first, second = (seen.form for seen in endpoint.seen)
     assert (first["grant_type"], first["scope"], first["audience"]) == ("client_credentials", "a,b", "api")
     assert "scope" not in second
