@@ -66,7 +66,7 @@ def _networks(text: str) -> tuple[Network, ...]:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", text) if part))
     if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) for name in names):
-        raise ValueError("names such as sign_requests, add_checksum")
+        raise ValueError("a list of names such as sign_requests, add_date")
     return names
 
 

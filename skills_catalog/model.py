@@ -99,7 +99,7 @@ class AuthMethod:
     query: Mapping[str, str] = field(default_factory=dict)
     #: basic: what is fixed or made of connection fields is not asked for.
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     #: oauth2, client_credentials, jwt_bearer, session, oauth1
     request_token_url: str | None = None
     authorization_url: str | None = None

@@ -342,7 +342,8 @@ def _check_spelling(definition: Definition, wire: Wire, body: Body) -> None:
     param = wire.param
     types = param.schema.get("type")
     types = {types} if isinstance(types, str) else set(types or ())
-    if param.content_type and not (param.whole or (body == "multipart" and param.location in ("form", "file"))):
+    is_part = param.location in ("form", "file") if body == "multipart" else body == "related" and param.location == "file"
+    if param.content_type and not (param.whole or is_part):
         definition.note((*wire.at, "content_type"), "Is of a whole body, or of a part of a multipart body.")
     if param.content_type and param.content_type.startswith("multipart/"):
         definition.note((*wire.at, "content_type"), "Only the request itself can make a multipart body.")

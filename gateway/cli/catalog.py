@@ -58,14 +58,19 @@ def lint(paths: tuple[Path, ...], strict: bool, show_all: bool, as_json: bool) -
     count = {kind: sum(finding.severity == kind for finding in findings) for kind in ("error", "warning", "info")}
     failed = count["error"] > 0 or (strict and count["warning"] > 0)
     shown = [finding for finding in findings if show_all or finding.severity != "info"]
+    hooks = sum(finding.rule == "hooks" for finding in findings)
     if as_json:
-        _print_json({"ok": not failed, "files": len(files), **count, "findings": [_members(one) for one in shown]})
+        _print_json(
+            {"ok": not failed, "files": len(files), **count, "hooks": hooks, "findings": [_members(one) for one in shown]}
+        )
     else:
         for finding in shown:
             output.text(str(finding))
         _summary(
             f"{_counted(len(files), 'file')}: {_counted(count['error'], 'error')}", count["warning"], count["info"]
         )
+        if hooks:
+            output.note(f"{_counted(hooks, 'action')} of them pass through a hook: code, not data.")
     if failed:
         raise click.exceptions.Exit(REFUSED)
 

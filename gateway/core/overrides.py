@@ -68,8 +68,8 @@ def _check_addresses(integration: Integration, override: Override) -> None:
             raise BadSetting(f"{where}.{name}: {wrong}")
     for method in integration.auth:
         place, moved = method.placement, override.methods.get(method.name, {}).get("base_url")
-        url = moved or override.addresses.get("base_url")
-        if url and place is not None and place.location == "path" and place.name not in fields_in(url):
+        now = moved or override.addresses.get("base_url")
+        if now and place is not None and place.location == "path" and place.name not in fields_in(now):
             raise BadSetting(f"{where}.base_url: holds no {{{place.name}}}, which is where {method.name} is let in.")
     if "base_url" in override.addresses and (left := sorted(integration.servers.keys() - override.servers.keys())):
         # Credentials that are meant for another installation must not go to the service's own.
