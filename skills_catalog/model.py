@@ -156,12 +156,15 @@ class AuthMethod:
         return self.type in ("client_credentials", "jwt_bearer", "session")
 
     @property
-    def filled_in(self) -> frozenset[str]:
-        """The connection fields that connecting itself finds out."""
+    def told(self) -> frozenset[str]:
+        """The connection fields that the provider or the upstream tells on connecting."""
         looked_up = self.lookup.fields if self.lookup else {}
-        return frozenset(
-            {*self.copy_from_token, *self.copy_from_callback, *self.copy_from_credential, *looked_up, *self.key_file}
-        ) - {"private_key", "key_id"}
+        return frozenset({*self.copy_from_token, *self.copy_from_callback, *looked_up})
+
+    @property
+    def filled_in(self) -> frozenset[str]:
+        """The connection fields that connecting itself finds out: those that are told, and those of the credential."""
+        return self.told | ({*self.copy_from_credential, *self.key_file} - {"private_key", "key_id"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,22 +48,28 @@ def read_credential(
         raise bad_field(f"credentials/{refused.field}", f"{refused}.") from None
     fields = {name: value for name, value in opened.items() if name in names}
     fields |= _copied(method, credential)
-    return Entered(credential=credential, fields=check_fields(integration, method, fields))
+    return Entered(credential=credential, fields=check_fields(integration, method, fields, told=method.told))
 
 
 def check_fields(
-    integration: Integration, method: AuthMethod, given: Mapping[str, Any], *, partial: bool = False
+    integration: Integration,
+    method: AuthMethod,
+    given: Mapping[str, Any],
+    *,
+    partial: bool = False,
+    told: Collection[str] | None = None,
 ) -> dict[str, str]:
     """The connection fields of a method among `given`, with defaults. Raises `bad_request` that names the field.
 
-    `partial` leaves required fields out where they are missing: the page will ask for them. So do those that
-    connecting itself finds out.
+    `partial` leaves required fields out where they are missing: the page will ask for them. `told` are those that
+    need not be there yet; it is all that connecting finds out where nothing else is said.
     """
+    later = method.filled_in if told is None else told
     fields: dict[str, str] = {}
     for item in integration.fields_for(method):
         value = given.get(item.name, None if partial else item.default)
         if value is None:
-            if item.required and not partial and item.name not in method.filled_in:
+            if item.required and not partial and item.name not in later:
                 raise bad_field(item.name, f"The connection field {item.name!r} ({item.title}) is missing.")
             continue
         check_field(item, value)

@@ -17,9 +17,12 @@ from typing import Any
 
 import aiohttp
 
+from gateway.app import read_catalog
+from gateway.settings import load_settings
+from skills_catalog.catalog import Catalog
 from tests.fakes.provider import browser
 from tests.fakes.upstream import Answer, Running, Seen, Upstream, json_answer, serve
-from tests.harness import RunningGateway, gateway
+from tests.harness import RunningGateway, environment, gateway
 
 DEFINITIONS = Path(__file__).parent / "definitions"
 
@@ -78,6 +81,12 @@ class Desk:
         """The only connection there is, as the API shows it."""
         (shown,) = (await self.running.ask("GET", "/v1/connections")).json()["connections"]
         return shown
+
+
+def chosen(folder: Path, integrations: Mapping[str, Mapping[str, Any]]) -> Catalog:
+    """The catalog as an operator's `skills.yaml` would have it. Raises `BadSetting`."""
+    _, installation = load_settings(environment(folder, integrations, DEFINITIONS, {}))
+    return read_catalog(installation)
 
 
 @asynccontextmanager
