@@ -20,6 +20,7 @@ from skills_catalog.validation import compile_schema, expectation, known_propert
 SCHEMA_FILE = Path(__file__).with_name("integration.schema.json")
 
 _NAME = "must be lower-case letters, digits and `_`, beginning with a letter, at most 64 of them"
+_ENCODING = "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, or two words such as 1/0"
 # What a pattern or a choice of our schema means, by where it stands there.
 _MEANING = {
     ("$defs", "name"): _NAME,
@@ -38,9 +39,8 @@ _MEANING = {
     ("$defs", "action", "properties", "scopes"): "must be a list of scopes, or a list of such lists",
     ("$defs", "server"): _NAME,
     ("$defs", "wrap"): "must be a name, or names with dots between them",
-    ("$defs", "encoding"): (
-        "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, or two words such as 1/0"
-    ),
+    ("$defs", "encoding"): _ENCODING,
+    ("$defs", "param", "properties", "encode"): _ENCODING,
 }
 
 

@@ -153,5 +153,5 @@ async def test_the_page_names_the_inputs_as_the_definition_does(keys: Desk) -> N
 
 
 def test_an_operator_cannot_move_a_key_out_of_its_path(tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match="holds no {api_key}, which is where bot is let in"):
+    with pytest.raises(BadSetting, match=r"holds no \{api_key\}, which is where bot is let in"):
         chosen(tmp_path, {"keys": {"base_url": "https://own.example"}})

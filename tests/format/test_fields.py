@@ -352,7 +352,7 @@ async def test_the_page_of_a_method_asks_for_its_own_fields_alone(one: Desk) -> 
     ],
 )
 def test_an_address_that_cannot_be_is_told_at_the_start(tmp_path: Path, said: Any, words: str) -> None:
-    with pytest.raises(BadSetting, match="integrations.sites") as caught:
+    with pytest.raises(BadSetting, match=r"integrations\.sites") as caught:
         chosen(tmp_path, {"sites": said})
     assert words in str(caught.value)
 

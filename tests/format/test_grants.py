@@ -188,7 +188,7 @@ async def test_a_token_endpoint_that_is_down_on_connecting_connects_nothing(robo
 
 
 ENCRYPTED = pem(RSA, BestAvailableEncryption(b"pass"))
-SHORT = pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))
+SHORT = pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))  # noqa: S505 - refused
 
 
 @pytest.mark.parametrize(
