@@ -84,13 +84,16 @@ def _multipart(values: Values, injected: Mapping[str, str]) -> Body:
 
 
 def _parts(param: Param, value: Any) -> Iterable[bytes]:
-    name = _UNSAFE.sub("_", ".".join(param.wire))
-    repeats = isinstance(value, list) and (param.location == "file" or param.style in ("repeat", "brackets"))
-    if repeats and param.style == "brackets" and not name.endswith("[]"):
-        name += "[]"
-    for item in value if repeats else [value]:
+    wire = _UNSAFE.sub("_", ".".join(param.wire))
+    repeats = isinstance(value, list) and (param.location == "file" or param.style in ("repeat", "brackets", "indices"))
+    for number, item in enumerate(value if repeats else [value]):
         if item is None:
             continue
+        name = wire
+        if repeats and param.style == "indices":
+            name = f"{wire}[{number}]"
+        elif repeats and param.style == "brackets" and not wire.endswith("[]"):
+            name = f"{wire}[]"
         if param.location == "file":
             filename, content_type, content = file_content(param.name, item, name=param.name)
             about = f'; filename="{_UNSAFE.sub("_", filename)}"'

@@ -17,7 +17,7 @@ from gateway.core.request import UpstreamRequest
 from gateway.core.spelling import Pairs, ascii_json, encoded, pairs, quoted, scalar
 from oauth import texts
 from oauth.schemes import Injection
-from skills_catalog.model import AuthMethod, Integration, Param, Skill, Text, Variable
+from skills_catalog.model import AuthMethod, Integration, Param, Skill, Text, Variable, secret_name
 
 USER_AGENT = "Skillway"
 MAX_URL = 8 * 1024
@@ -25,6 +25,8 @@ MAX_HEADERS = 16 * 1024
 _LONGEST = {"path": MAX_URL, "query": MAX_URL, "header": MAX_HEADERS}
 DEFAULT_TIMEOUT = 30.0
 NO_INJECTION = Injection()
+#: The names by which a credential stands in a base URL.
+_CREDENTIALS = frozenset({secret_name("bearer"), secret_name("api_key")})
 _FIELD = re.compile(r"\{(\w+)\}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
@@ -137,7 +139,9 @@ def _filled_address(url: str, fields: Mapping[str, str]) -> tuple[str, str]:
         return value
 
     def path_value(match: re.Match[str]) -> str:
-        return _segment(match[1], fields.get(match[1], ""))
+        # A colon is a letter of a path like any (RFC 3986 §3.3), and of the keys that stand in one.
+        escaped = _segment(match[1], fields.get(match[1], ""))
+        return escaped.replace("%3A", ":") if match[1] in _CREDENTIALS else escaped
 
     return f"{scheme}://{_FIELD.sub(host_value, host)}", slash + _FIELD.sub(path_value, path)
 

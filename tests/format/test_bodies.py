@@ -196,12 +196,14 @@ async def test_parts_have_their_own_types_and_some_are_json(api: Desk) -> None:
     files = [{"content": b64(b"one"), "filename": 'a"\r\nX: y.txt', "content_type": "text/plain"}, b64(b"\xfftwo")]
     await api.call(
         "post_files",
-        {"files": files, "name": "Name", "parent": "0", "payload": {"a": ["\r\n--x"]}, "note": "# Hi\r\n--boundary--"},
+        {"files": files, "pages": [b64(b"1"), b64(b"2")], "name": "Name", "parent": "0", "payload": {"a": ["\r\n--x"]}, "note": "# Hi\r\n--boundary--"},
     )
     parts = [(part.name, part.filename, part.content_type, part.content) for part in api.last.parts()]
     assert parts == [
         ("files[]", "a___X: y.txt", "text/plain", b"one"),
         ("files[]", "files", "application/octet-stream", b"\xfftwo"),
+        ("pages[0]", "pages", "application/octet-stream", b"1"),
+        ("pages[1]", "pages", "application/octet-stream", b"2"),
         ("payload", None, "application/json", b'{"a":["\\r\\n--x"]}'),
         ("note", None, "text/markdown", b"# Hi\r\n--boundary--"),
         ("attributes", None, "application/json", b'{"name":"Name","parent":{"id":"0"}}'),

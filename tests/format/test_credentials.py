@@ -51,7 +51,7 @@ def basic(pair: str) -> str:
         ),
         ({"password": "the-key-us6"}, "chimp", {"Authorization": basic("anystring:the-key-us6")}, "/us6/me"),
         ({"username": "dk_key"}, "desk", {"Authorization": basic("dk_key:X")}, "/me"),
-        ({"api_key": "123:ABC-def_g"}, "bot", {"Authorization": None}, "/bot123%3AABC-def_g/v1/me"),
+        ({"api_key": "123:ABC-def_g"}, "bot", {"Authorization": None}, "/bot123:ABC-def_g/v1/me"),
     ],
 )  # fmt: skip
 async def test_a_credential_goes_where_and_as_its_definition_says(
