@@ -191,6 +191,8 @@ def _check_token_request(definition: Definition, at: Path, spec: Mapping[str, An
     for param, value in spec.get("authorize_params", {}).items():
         if hidden & set(templates.fields_in(value)):
             definition.note((*at, "authorize_params", param), "A secret field cannot stand here: the browser shows it.")
+    if spec.get("token_method") == "GET" and kind in ("oauth2", "client_credentials") and spec.get("token_auth", "post") == "post":
+        definition.note((*at, "token_method"), "The client secret would stand in the address: say `token_auth: basic`.")
     definition.jmespath((*at, "token_path"), spec.get("token_path"))
     for key, path in spec.get("token_answer", {}).items():
         definition.jmespath((*at, "token_answer", key), path)

@@ -75,6 +75,7 @@ CASES = [
     ("robots", "    token_body: json\n", "", "auth.2.token_params.auth", "`token_body: json`"),
     ("robots", "    token_body: json\n", "    token_body: json\n    token_method: GET\n", "auth.2.token_params.auth", "`token_body: json`"),
     ("robots", "secret: {title: Password, secret: true, auth: [login]}", "secret: {title: Password, auth: [login]}", "auth.2", "declare a connection field with `secret: true`"),
+    ("robots", "    token_auth: basic\n", "    token_method: GET\n", "auth.3.token_method", "The client secret would stand in the address"),
     ("robots", 'X-App: "{app_id}"', 'X-App: "{company}"', "auth.1.token_headers.X-App", "Connections of app have no field company"),
     ("robots", "account_id: {title: Account, auth: [account]}", "client_id: {title: Account, auth: [account]}\n  account_id: {title: Account, auth: [account]}", "connection.client_id", "is connected with a client_id already"),
     ("robots", "account_id: {title: Account, auth: [account]}", "scopes: {title: x}\n  account_id: {title: Account, auth: [account]}", "connection.scopes", "has a meaning of its own"),
