@@ -131,7 +131,10 @@ def injection(method: AuthMethod, held: Held) -> Injection:
     """What the connection's credential adds to a request."""
     fields = fields_of(held)
     try:
-        return _main(method, held, fields) + schemes.further(method.headers, method.query, fields)
+        main = _main(method, held, fields)
+        if not method.headers and not method.query:
+            return main
+        return main + schemes.further(method.headers, method.query, fields)
     except UnsafeCredential as error:
         raise Refusal("bad_request", f"The connection cannot be used: {error}. Connect again.") from None
 

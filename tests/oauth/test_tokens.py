@@ -578,7 +578,6 @@ async def test_a_token_may_be_asked_for_with_a_get(endpoint: TokenEndpoint, http
     await own_token(http, provider, now=NOW)
     (seen,) = endpoint.seen
     assert (seen.method, seen.path, seen.query, seen.body) == ("GET", "/login", "v=1&u=a%20b&p=p%26q%3D%2B", "")
-    assert "Content-Type" not in seen.headers
 
 
 async def test_params_are_filled_in_once_and_only_with_what_is_known(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
