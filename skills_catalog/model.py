@@ -228,6 +228,11 @@ class Param:
     #: The connection field that fills the param where the caller leaves it out.
     default_from: str | None = None
 
+    @property
+    def explode(self) -> bool:
+        """Whether each item of an array is sent under a name of its own, rather than all of them as one text."""
+        return self.style in ("repeat", "brackets", "indices", "dots")
+
 
 @dataclass(frozen=True, slots=True)
 class Text:

@@ -85,7 +85,7 @@ def _multipart(values: Values, injected: Mapping[str, str]) -> Body:
 
 def _parts(param: Param, value: Any) -> Iterable[bytes]:
     wire = _UNSAFE.sub("_", ".".join(param.wire))
-    repeats = isinstance(value, list) and (param.location == "file" or param.style in ("repeat", "brackets", "indices"))
+    repeats = isinstance(value, list) and (param.location == "file" or param.explode)
     for number, item in enumerate(value if repeats else [value]):
         if item is None:
             continue

@@ -17,6 +17,7 @@ from gateway.core.establishing import Establishing, Undecided, over
 from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowStore
 from gateway.core.links import Links
+from gateway.core.lookups import named
 from gateway.core.providers import Providers
 from gateway.core.times import iso
 from gateway.core.wishes import OrgStore, Wish, Wishes
@@ -211,8 +212,8 @@ def _choose(integration: Integration, undecided: Undecided) -> Refusal:
     """`bad_request` with the choices; one of them goes into `credentials`."""
     names = sorted({name for choice in undecided.choices for name in choice.fields})
     message = (
-        f"The account has {len(undecided.choices)} of what {integration.name} connects to; "
-        f"say which one in credentials, as {' and '.join(names)}."
+        f"The account has {len(undecided.choices)} of what {integration.name} connects to: {named(undecided.choices)}. "
+        f"Say which one in credentials, as {' and '.join(names)}."
     )
     refusal = bad_field(f"credentials/{names[0]}", message)
     choices = [{**choice.fields, "title": choice.title} for choice in undecided.choices]

@@ -65,11 +65,17 @@ def pick(
     fitting = [choice for choice in choices if all(choice.fields[name] == value for name, value in known.items())]
     if not fitting:
         name = min(known)
-        raise bad_field(name, f"The account has none with this {name}; it has {_named(choices)}.")
+        raise bad_field(name, f"The account has none with this {name}; it has {named(choices)}.")
     if len(fitting) > 1:
         same = [choice for choice in fitting if all(before.get(name) == value for name, value in choice.fields.items())]
         fitting = same or fitting
     return fitting[0] if len(fitting) == 1 else None
+
+
+def named(choices: Sequence[Choice]) -> str:
+    """The first few choices as words."""
+    names = [f"{choice.title} ({', '.join(choice.fields.values())})" for choice in choices[:5]]
+    return ", ".join(names) + (" and more" if len(choices) > 5 else "")
 
 
 def _choices(lookup: Lookup, body: Any) -> tuple[Choice, ...]:
@@ -83,11 +89,6 @@ def _choices(lookup: Lookup, body: Any) -> tuple[Choice, ...]:
         shown = "".join(letter for letter in title[:_LONGEST_TITLE] if letter.isprintable()) or ", ".join(fields.values())
         found.setdefault(tuple(fields.values()), Choice(fields=fields, title=shown))
     return tuple(found.values())
-
-
-def _named(choices: Sequence[Choice]) -> str:
-    names = [f"{choice.title} ({', '.join(choice.fields.values())})" for choice in choices[:5]]
-    return ", ".join(names) + (" and more" if len(choices) > 5 else "")
 
 
 def _search(path: str, body: Any) -> Any:

@@ -85,6 +85,7 @@ async def test_of_several_the_api_is_told_which_there_are_and_says_one(one: Desk
         {"cloud_id": "c-2", "title": "Two"},
     ]
     assert answer["details"]["fields"][0]["path"] == "credentials/cloud_id"
+    assert "One (c-1), Two (c-2)" in answer["message"] and "as cloud_id" in answer["message"]
     assert (await one.running.ask("GET", "/v1/connections")).json() == {"connections": []}
     assert (await one.connect({"token": "token-of-ada", "cloud_id": "c-2"}))["status"] == "connected"
     assert one.last.raw_path == "/ex/c-2/me"
@@ -332,6 +333,21 @@ async def test_the_page_of_a_method_asks_for_its_own_fields_alone(one: Desk) -> 
         assert f'name="{name}"' in page
     assert "API token" in page and 'name="username"' not in page and 'name="cloud_id"' not in page
     assert 'name="cloud_id"' not in await inputs("token") and 'name="site"' not in await inputs("oauth")
+
+
+async def test_a_field_with_choices_is_a_list_to_choose_from_and_says_where_to_find_it(one: Desk) -> None:
+    body = {"integration": "sites", "auth": "token"}
+    link = (await one.running.ask("POST", "/v1/connect", body=body)).json()["oauth_url"]
+    page = (await visit(one.session, link)).page
+    assert '<select name="plan">' in page and "<option>pro</option>" in page
+    assert "Which &lt;plan&gt; it is." in page
+    form = {"token": "token-of-ada", "team": "", "project": "", "plan": "gold"}
+    async with one.session.post(link, data=form, allow_redirects=False) as clicked:
+        assert clicked.status == 400
+        assert "must be one of" in await clicked.text()
+    async with one.session.post(link, data={**form, "plan": "pro"}) as done:
+        assert "Sites is connected" in await done.text()
+    assert one.last.header("X-Plan") == "pro"
 
 
 # -- what an operator may say ----------------------------------------------------------------------

@@ -30,8 +30,8 @@ def test_every_key_of_the_format_is_in_the_guide() -> None:
 def test_every_choice_of_the_format_is_in_the_guide() -> None:
     schema = integration_schema()
     auth, action = schema["$defs"]["auth"]["properties"], schema["$defs"]["action"]["properties"]
-    places = (auth["type"], auth["in"], auth["token_auth"], auth["token_method"], auth["token_body"], auth["signature"])
-    places += (action["body"], action["effect"], schema["$defs"]["style"], schema["$defs"]["param"]["properties"]["in"])
+    places = [auth["type"], auth["in"], auth["token_auth"], auth["token_method"], auth["token_body"], auth["signature"]]
+    places += [action["body"], action["effect"], schema["$defs"]["style"], schema["$defs"]["param"]["properties"]["in"]]
     words = {json.dumps(word).strip('"') for place in places for word in place["enum"]}
     words |= set(re.findall(r"\w+", schema["$defs"]["encoding"]["pattern"].partition("|[^")[0]))
     assert sorted(word for word in words if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", GUIDE)) == []
@@ -70,8 +70,8 @@ def test_the_parts_that_the_guide_shows_fit_into_a_file() -> None:
         for name, action in actions.items()
     }
     filled["find"].pop("effect")
-    made = load_integration(json.dumps({**whole, "servers": {"content": "https://c.example"}, "actions": {**whole["actions"], **filled}}))
-    assert set(made.skills) == {"get_me", "create_ticket", "find", "upload", "attach", "insert", "send", "create_card"}
+    shown = load_integration(json.dumps({**whole, "servers": {"content": "https://c.example"}, "actions": {**whole["actions"], **filled}}))
+    assert set(shown.skills) == {"get_me", "create_ticket", "find", "upload", "attach", "insert", "send", "create_card"}
 
 
 def test_the_shipped_definitions_still_say_what_they_said() -> None:

@@ -217,7 +217,7 @@ async def test_what_an_older_version_has_sealed_is_read(
 ) -> None:
     flow = a_flow(org.id)
     await flows.add(flow)
-    old = {
+    old: dict[str, object] = {
         "verifier": "v", "context": "github", "redirect_uri": "https://g/cb", "browser": "00ff", "code": None,
         "callback_fields": {},
     }  # fmt: skip
