@@ -51,6 +51,8 @@ def basic(pair: str) -> str:
         ),
         ({"password": "the-key-us6"}, "chimp", {"Authorization": basic("anystring:the-key-us6")}, "/us6/me"),
         ({"username": "dk_key"}, "desk", {"Authorization": basic("dk_key:X")}, "/me"),
+        ({"password": "key:1"}, "nameless", {"Authorization": basic(":key:1")}, "/me"),
+        ({"username": "key-1"}, "wordless", {"Authorization": basic("key-1:")}, "/me"),
         ({"api_key": "123:ABC-def_g"}, "bot", {"Authorization": None}, "/bot123:ABC-def_g/v1/me"),
     ],
 )  # fmt: skip
@@ -71,6 +73,7 @@ async def test_a_credential_goes_where_and_as_its_definition_says(
         ({"api_key": "secret-one", "id": "id-1", "signature": "signature-1"}, "pair", ["secret-one", "signature-1"]),
         ({"password": "the-key-us6"}, "chimp", ["the-key-us6", base64.b64encode(b"anystring:the-key-us6").decode()]),
         ({"username": "dk_longer_key"}, "desk", ["dk_longer_key", base64.b64encode(b"dk_longer_key:X").decode()]),
+        ({"username": "the-key-1"}, "wordless", ["the-key-1", base64.b64encode(b"the-key-1:").decode()]),
         ({"api_key": "123:ABC-def_g"}, "bot", ["123:ABC-def_g", "123%3AABC-def_g"]),
     ],
 )
