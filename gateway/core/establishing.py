@@ -127,7 +127,8 @@ class Establishing:
     ) -> str | None:
         """Checks a credential by `whoami` and stores the connection; gives back the account's name.
 
-        `is_chosen`: what is looked up has been, and somebody has chosen. Raises `Refusal` where the integration does not take it, `Undecided` where somebody has to choose first.
+        `is_chosen`: what is looked up has been, and somebody has chosen. Raises `Refusal` where the integration does
+        not take the credential, `Undecided` where somebody has to choose first.
         """
         if method.is_own_grant and granted.credential.token is None:
             granted = await self._own_token(integration, method, flow, granted)

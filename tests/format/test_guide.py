@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skills_catalog.exporting.skill_files import cli_example, skill_files
 from skills_catalog.lint import lint_file
 from skills_catalog.loader import SHIPPED, load_catalog, load_integration
 from skills_catalog.shape import SCHEMA_FILE, integration_schema
 from skills_catalog.strict_yaml import read
+from tests.format.desk import DEFINITIONS
+from tests.harness import ROOT
 
 GUIDE = SCHEMA_FILE.with_name("FORMAT.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
@@ -72,6 +77,34 @@ def test_the_parts_that_the_guide_shows_fit_into_a_file() -> None:
     filled["find"].pop("effect")
     shown = load_integration(json.dumps({**whole, "servers": {"content": "https://c.example"}, "actions": {**whole["actions"], **filled}}))
     assert set(shown.skills) == {"get_me", "create_ticket", "find", "upload", "attach", "insert", "send", "create_card"}
+
+
+@pytest.mark.parametrize("file", sorted(DEFINITIONS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_skill_files_and_command_lines_are_made_of_every_definition(file: Path) -> None:
+    integration = load_integration(file)
+    files = {one["file_path"]: one["content"] for one in skill_files(integration, "https://gateway.example")}
+    assert files["SKILL.md"].startswith("---\nname: skillway-")
+    for skill in integration.skills.values():
+        assert any(path.endswith(f"/{skill.name}.md") for path in files)
+        for example in skill.examples:
+            assert cli_example(skill, example).startswith(f"skillway run {integration.slug} {skill.name}")
+
+
+def test_catalog_test_builds_the_request_of_every_example_of_every_method() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "catalog", "test", "--json", str(DEFINITIONS)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["ok"]) == (0, True)
+    ways = {(one["action"], one["auth"]) for one in said["examples"]}
+    wanted = {
+        (skill.id, method)
+        for file in DEFINITIONS.glob("*.yaml")
+        for skill in load_integration(file).skills.values()
+        for method in skill.auth
+    }
+    assert ways == wanted
 
 
 def test_the_shipped_definitions_still_say_what_they_said() -> None:
