@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 Effect = Literal["read", "create", "update", "delete", "send"]
@@ -17,6 +19,7 @@ Style = Literal["repeat", "comma", "space", "pipe", "json", "brackets", "indices
 Body = Literal["json", "form", "multipart", "related", "null", "none"]
 Json = Any
 
+_ACTION = re.compile(r"(?:[a-z][a-z0-9_]*\.)?[a-z][a-z0-9_]*")
 #: What each type of auth method is connected with, apart from connection fields. A `key_file` holds the other two.
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "bearer": ("token",),
@@ -282,8 +285,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deprecation:
-    since: str
-    sunset: str | None = None
+    """Since when an action is not to be used any more, after which day it may be gone, and what is used instead."""
+
+    since: date
+    sunset: date | None = None
+    #: Another action, or words.
     use: str | None = None
 
 
@@ -349,9 +355,24 @@ class Skill:
     #: What validation.py compiled from the input schema; kept here so that it lives as long as the skill.
     compiled: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    #: Whether any of its params is a file, or holds files.
+    takes_files: bool = field(init=False, default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        takes = any(param.location == "file" or "mail" in param.encode for param in self.params.values())
+        object.__setattr__(self, "takes_files", takes)
+
     @property
     def id(self) -> str:
         return f"{self.integration}.{self.name}"
+
+    @property
+    def successor(self) -> str | None:
+        """`integration.action` of what is used instead of a deprecated one, where it names an action."""
+        use = self.deprecated.use if self.deprecated else None
+        if use is None or not _ACTION.fullmatch(use):
+            return None
+        return use if "." in use else f"{self.integration}.{use}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +404,12 @@ class Integration:
     source: str = ""
     #: SHA-256 of what the file says; comments and layout do not change it.
     digest: str = ""
+
+    #: Whether any of its actions is answered from earlier answers.
+    has_cache: bool = field(init=False, default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_cache", any(skill.cache for skill in self.skills.values()))
 
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""

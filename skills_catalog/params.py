@@ -10,7 +10,7 @@ from typing import Any
 from skills_catalog import templates
 from skills_catalog.definition import Definition, Path, meant
 from skills_catalog.model import Body, Json, Location, Param, Placement, RequestTemplate, Style, Text, Variable
-from skills_catalog.names import is_header_name, is_reserved_header
+from skills_catalog.names import MEDIA_TYPE, is_header_name, is_reserved_header
 from skills_catalog.schemas import check_size, with_definitions
 
 #: What callers give for a file where the definition says nothing else.
@@ -22,9 +22,20 @@ FILE_SCHEMA: Mapping[str, Json] = {
             "properties": {
                 "content": {"type": "string", "contentEncoding": "base64"},
                 "filename": {"type": "string", "maxLength": 255},
-                "content_type": {"type": "string", "maxLength": 100},
+                "content_type": {"type": "string", "maxLength": 100, "pattern": f"^{MEDIA_TYPE}$"},
             },
             "required": ["content"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "description": "A file that was added before: POST /v1/files.",
+            "properties": {
+                "file_id": {"type": "string", "pattern": "^file_[A-Za-z0-9]{1,64}$"},
+                "filename": {"type": "string", "maxLength": 255},
+                "content_type": {"type": "string", "maxLength": 100, "pattern": f"^{MEDIA_TYPE}$"},
+            },
+            "required": ["file_id"],
             "additionalProperties": False,
         },
     ]

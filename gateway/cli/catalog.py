@@ -181,7 +181,7 @@ def _trial(
 ) -> _Trial:
     # The builder brings the gateway's own modules along, which the other commands here do without.
     from gateway.core.errors import Refusal
-    from gateway.core.hooks import Hooks
+    from gateway.core.hook_functions import Hooks
     from gateway.core.outgoing import Outgoing
     from oauth.connections import Connection, ConnectionState, Credential, Held
     from oauth.secret import Secret

@@ -41,13 +41,18 @@ class Credentials:
             lambda key: clients.client(*key), seconds=_CLIENT_MEMORY
         )
 
+    async def whole(self, integration: Integration, held: Held) -> Held:
+        """The connection with all that its requests are made with; nothing is renewed. Raises `forbidden`."""
+        if not signs(integration, held):
+            return held
+        client = await self._clients.get((held.connection.org, integration.slug))
+        if client is None:
+            raise Refusal("forbidden", f"The OAuth client that {integration.name} knows this connection by is gone.")
+        return with_client(held, client)
+
     async def fresh(self, integration: Integration, held: Held) -> Held:
         """The connection with a credential that is good now. Raises `token_expired` or `upstream_unreachable`."""
-        if signs(integration, held):
-            client = await self._clients.get((held.connection.org, integration.slug))
-            if client is None:
-                raise Refusal("forbidden", f"The OAuth client that {integration.name} knows this connection by is gone.")
-            return with_client(held, client)
+        held = await self.whole(integration, held)
         if not renews(integration, held):
             return held
         try:

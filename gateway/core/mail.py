@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.core.errors import bad_param
-from gateway.core.files import file_content
+from gateway.core.file_params import NO_FILES, GivenFiles, file_content
 
 _MOST_ITEMS = 500
 _LONGEST_TEXT = 16 * 1024
@@ -30,7 +30,7 @@ _ID = re.compile(r"<[\x21-\x3b=\x3f-\x7e]+>")
 _CRLF = b"\r\n"
 
 
-def mail_bytes(param: str, parts: Mapping[str, Any]) -> bytes:
+def mail_bytes(param: str, parts: Mapping[str, Any], files: GivenFiles = NO_FILES) -> bytes:
     """The whole message; nothing in a part can begin a header or end a body. Raises `Refusal`, naming the part."""
     headers: list[str] = []
     for name, header in (("from", "From"), ("reply_to", "Reply-To"), ("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")):
@@ -45,15 +45,15 @@ def mail_bytes(param: str, parts: Mapping[str, Any]) -> bytes:
                 raise bad_param(f"{param}/{name}", "pattern", "A Message-ID stands in angle brackets: `<id@example.com>`.")
             headers.append(f"{header}: " + "\r\n ".join(given))
     headers.append("MIME-Version: 1.0")
-    return "\r\n".join(headers).encode("ascii") + _CRLF + _content(param, parts)
+    return "\r\n".join(headers).encode("ascii") + _CRLF + _content(param, parts, files)
 
 
-def _content(param: str, parts: Mapping[str, Any]) -> bytes:
+def _content(param: str, parts: Mapping[str, Any], files: GivenFiles) -> bytes:
     """The headers of the content, an empty line, the content."""
     bodies = [_text(f"{param}/{name}", kind, parts[name]) for name, kind in _BODIES if parts.get(name) is not None]
     content = _together("alternative", bodies) if bodies else _text(f"{param}/text", "plain", "")
     attached = [
-        _attachment(f"{param}/attachments/{number}", number, item)
+        _attachment(f"{param}/attachments/{number}", number, item, files)
         for number, item in enumerate(parts.get("attachments") or ())
     ]
     return _together("mixed", [content, *attached])
@@ -80,8 +80,9 @@ def _text(path: str, kind: str, text: Any) -> bytes:
         raise bad_param(path, "format", "The text holds half of a surrogate pair.") from None
 
 
-def _attachment(path: str, number: int, given: Any) -> bytes:
-    filename, content_type, content = file_content(path, given, name=f"file-{number + 1}")
+def _attachment(path: str, number: int, given: Any, files: GivenFiles) -> bytes:
+    filename, content_type, content = file_content(path, given, name=f"file-{number + 1}", files=files)
+    assert isinstance(content, bytes), "files of a mail are read before"
     filename = "".join(filter(str.isprintable, filename))[:200]
     plain = re.sub(r"[^\w .()-]", "_", filename, flags=re.ASCII)
     named = f'filename="{plain}"'

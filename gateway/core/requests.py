@@ -13,6 +13,7 @@ import orjson
 
 from gateway.core.bodies import Values, body_of, check_spread, put
 from gateway.core.errors import bad_param
+from gateway.core.file_params import NO_FILES, GivenFiles
 from gateway.core.request import UpstreamRequest
 from gateway.core.spelling import Pairs, ascii_json, encoded, pairs, quoted, scalar
 from oauth import texts
@@ -48,11 +49,13 @@ def build_request(
     fields: Mapping[str, str] | None = None,
     injection: Injection = NO_INJECTION,
     secrets: Sequence[str] = (),
+    files: GivenFiles = NO_FILES,
 ) -> UpstreamRequest:
     """The request that a call makes, ready to send.
 
     `params` have passed the skill's schema. `method` is the auth method of the connection, `fields` are the
-    connection's values for `{field}`s, `base_url` replaces the definition's, `secrets` are all of the credential's.
+    connection's values for `{field}`s, `base_url` replaces the definition's, `secrets` are all of the credential's,
+    `files` are those that params name by an id.
     Raises `Refusal` (`bad_request`, `details.fields`) for a value that cannot stand where its param goes: a dot segment
     in a path, a line break in a header.
     """
@@ -62,14 +65,14 @@ def build_request(
     query: Pairs = []
     headers = _fixed(integration.headers, fields) + _fixed(skill.headers, fields)
     in_body: Values = []
-    for param, value in _values(integration, skill, params, fields, injection):
+    for param, value in _values(integration, skill, params, fields, injection, files):
         if param.location == "query":
             query += pairs(param, value)
         elif param.location == "header":
             headers += [] if value is None else [(param.wire[0], _header_value(param, value))]
         else:
             in_body.append((param, value))
-    body, content_type = body_of(skill, in_body, injection.body)
+    body, content_type = body_of(skill, in_body, injection.body, files)
     headers = _with_defaults(headers, content_type)
     headers += injection.headers
     if injection.cookies:
@@ -87,9 +90,9 @@ def build_request(
         credential_headers=frozenset(
             [name.lower() for name, _ in injection.headers] + (["cookie"] if injection.cookies else [])
         ),
-        credential_in_query=bool(injection.query),
+        credential_params=frozenset([quoted(name) for name, _ in injection.query]),
         host_is_typed="{" in base_url.split("/", 3)[2],
-        secrets=(*secrets, *injection.secrets),
+        secrets=(*secrets, *injection.secrets, *_spelled_secrets(integration, skill, fields)),
     )
     check_size(request)
     return request
@@ -156,6 +159,7 @@ def _values(
     params: Mapping[str, Any],
     fields: Mapping[str, str],
     injection: Injection,
+    files: GivenFiles,
 ) -> Iterable[tuple[Param, Any]]:
     """What goes where, apart from the path: encoded, gathered into the JSON texts that it is a member of, spread out."""
     gathered: dict[tuple[str, ...], tuple[Param, dict[str, Any]]] = {}
@@ -163,7 +167,7 @@ def _values(
         if param.location == "path":
             continue
         _refuse_long(param, given)
-        value = encoded(param, given) if param.encode else given
+        value = encoded(param, given, files) if param.encode else given
         if param.member:
             _, document = gathered.setdefault((param.location, *param.wire), (param, {}))
             put(document, param.member, value)
@@ -192,6 +196,15 @@ def _given(
         yield constant, value
     for name, value in params.items():
         yield skill.params[name], value
+
+
+def _spelled_secrets(integration: Integration, skill: Skill, fields: Mapping[str, str]) -> Iterable[str]:
+    """Constants with a secret field in them, as their steps spell it: nobody would find it in them."""
+    hidden = {item.name for item in integration.fields if item.secret and fields.get(item.name)}
+    for constant in skill.constants if hidden else ():
+        if constant.encode and isinstance(constant.const, str) and hidden & set(texts.names_in(constant.const)):
+            filled = texts.fill_json(constant.const, fields, {item.name for item in integration.fields})
+            yield scalar(encoded(constant, filled))
 
 
 def _refuse_long(param: Param, value: Any) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import orjson
 
 from gateway.core.errors import bad_param
+from gateway.core.file_params import NO_FILES, GivenFiles
 from gateway.core.mail import mail_bytes
 from skills_catalog.model import Param, Style
 
@@ -42,10 +43,13 @@ def ascii_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
-def encoded(param: Param, value: Any) -> Any:
+def encoded(param: Param, value: Any, files: GivenFiles = NO_FILES) -> Any:
     """The value after the steps that its definition names. Raises `Refusal` for one that a step cannot take."""
     for step in param.encode if value is not None else ():
-        value = _STEPS[step](param, value) if step in _STEPS else _word(step, value)
+        if step == "mail":
+            value = _mail(param, value, files)
+        else:
+            value = _STEPS[step](param, value) if step in _STEPS else _word(step, value)
     return value
 
 
@@ -138,10 +142,10 @@ def _date(param: Param, value: Any) -> str:
     return _moment(param, value).date().isoformat()
 
 
-def _mail(param: Param, value: Any) -> bytes:
+def _mail(param: Param, value: Any, files: GivenFiles) -> bytes:
     if not isinstance(value, Mapping):
         raise bad_param(param.name, "type", f"The mail {param.name!r} must be an object.")
-    return mail_bytes(param.name, value)
+    return mail_bytes(param.name, value, files)
 
 
 _STEPS: Mapping[str, Callable[[Param, Any], Any]] = {
@@ -153,7 +157,6 @@ _STEPS: Mapping[str, Callable[[Param, Any], Any]] = {
     "unix": _unix,
     "unix_ms": _unix_ms,
     "date": _date,
-    "mail": _mail,
 }
 
 

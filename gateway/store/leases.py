@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.store.database import Database, Dialect, Value
+from gateway.store.clock import now_in
+from gateway.store.database import Database, Value
 
 # An advisory lock would keep a connection for as long as it waits; enough waiters and the holder gets none.
 _ACQUIRE = """
@@ -13,11 +14,6 @@ _ACQUIRE = """
     WHERE leases.until <= {now} OR leases.owner = excluded.owner
     RETURNING owner
 """
-#: The database's own clock: replicas whose clocks differ still agree on when a lease ends.
-_NOW: dict[Dialect, str] = {
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-}
 
 
 class SqlLeases:
@@ -26,7 +22,7 @@ class SqlLeases:
     def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
         self._clock = clock
-        now = _NOW[database.dialect] if clock is None else "CAST(:now AS BIGINT)"
+        now = now_in(database.dialect, clock)
         self._acquire = _ACQUIRE.format(now=now)
         self._count = f"SELECT COUNT(*) AS n FROM leases WHERE name LIKE :prefix AND until > {now}"
         self._purge = f"DELETE FROM leases WHERE until <= {now}"

@@ -331,6 +331,7 @@ def test_every_hostile_string_stays_in_its_place_however_it_is_spelled() -> None
             ("search", {"plain": [text], "comma": [text], "space": [text], "pipe": [text], "text": {"k": text}, "order": text}),
         ):
             request = build_request(BODIES, BODIES.skills[name], params)
+            assert request.body is None or isinstance(request.body, bytes)
             spelled = (request.body or b"").decode() or request.query
             assert re.fullmatch(r"(?:[A-Za-z0-9._~=&,-]|%[0-9A-F]{2})*", spelled)
             assert any(text in value for _, value in parse_qsl(spelled, keep_blank_values=True)) or name == "search"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.hooks import GROUP, HookMissing, Hooks
+from gateway.core.hook_functions import GROUP, HookMissing, Hooks
 from gateway.core.request import UpstreamRequest
 from skills_catalog.lint import lint_file
 from skills_catalog.loader import SHIPPED, load_catalog

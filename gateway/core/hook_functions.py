@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 from gateway.core.errors import Refusal
@@ -65,4 +66,16 @@ class Hooks:
             # Where requests go is the definition's to say, and the egress door's to judge.
             raise HookFailed(f"the hook {skill.hook} gave no request to {request.origin} for {skill.id}")
         check_size(changed)
-        return changed
+        return _marked(request, changed)
+
+
+def _marked(request: UpstreamRequest, changed: UpstreamRequest) -> UpstreamRequest:
+    """What the hook has added counts as a credential: it is not shown, and goes to no other origin."""
+    headers = {name.lower() for name, _ in set(changed.headers) - set(request.headers)}
+    pairs = set(changed.query.split("&")) - set(request.query.split("&"))
+    return replace(
+        changed,
+        credential_headers=changed.credential_headers | headers,
+        credential_params=changed.credential_params | {pair.partition("=")[0] for pair in pairs if pair},
+        once=True,
+    )
