@@ -68,9 +68,7 @@ async def given_files(files: Files, principal: Principal, skill: Skill, params: 
     return found
 
 
-def file_content(
-    path: str, value: Any, *, name: str, files: GivenFiles = NO_FILES
-) -> tuple[str, str, bytes | Stored]:
+def file_content(path: str, value: Any, *, name: str, files: GivenFiles = NO_FILES) -> tuple[str, str, bytes | Stored]:
     """Name, type and bytes of a file: base64, alone or as `{content, filename?, content_type?}`, or `{file_id, …}`.
 
     `path` says where it stands among the params, `name` is its filename where it has none. Raises `Refusal`.

@@ -86,7 +86,7 @@ class Following:
             return Step(run=_ended(run, "failed", now, refusal=_too_long(run)))
         plan = await self._preparation.plan(self._question(skill, run, call, kept["id"]))
         try:
-            result = await self._carrier.ask(plan)
+            _, result = await self._carrier.ask(plan)
         except Refusal as refusal:
             if refusal.code == "token_expired":
                 raise

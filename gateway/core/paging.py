@@ -27,7 +27,7 @@ _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))', re.IGNORECASE)
 _URL_PART = re.compile(r"[\x21-\x7e]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-Ask = Callable[[Plan], Awaitable[Result]]
+Ask = Callable[[Plan], Awaitable[tuple[Plan, Result]]]
 #: The plan with the request that its params, or its link, make.
 Rebuilt = Callable[[Plan], Plan]
 
@@ -108,7 +108,7 @@ class Paging:
                 said = {"stopped": stopped, **_where(following, page)}
                 break
             try:
-                result = await ask(following)
+                following, result = await ask(following)
             except Refusal as refusal:
                 said = {"stopped": refusal.code, **_where(following, page)}
                 break

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,6 +139,10 @@ class OAuth1Server:
     #: Who is at the consent page, and what they say: None is a provider that has no word for "no".
     login: str = "ada"
     approves: bool = True
+    #: What the API answers by its path, where that is not who is asking.
+    answers: dict[str, Callable[[Seen], web.Response]] = field(default_factory=dict)
+    #: How many requests to the API are heard, and then left without a word.
+    deaf: int = 0
     #: What the request token and access token endpoints answer instead.
     says: web.Response | None = None
 
@@ -184,7 +188,14 @@ class OAuth1Server:
         if not valid:
             return web.json_response({"error": "invalid signature"}, status=401)
         headers = [(name.decode(), value.decode()) for name, value in request.raw_headers]
-        self.seen.append(Seen(method=request.method, raw_path=request.raw_path, headers=headers, body=body))
+        seen = Seen(method=request.method, raw_path=request.raw_path, headers=headers, body=body)
+        self.seen.append(seen)
+        if self.deaf:
+            self.deaf -= 1
+            assert request.transport is not None
+            request.transport.abort()
+        if request.path in self.answers:
+            return self.answers[request.path](seen)
         login = self.granted[asked.resource_owner_key].login
         return web.Response(
             text=json.dumps({"id": "7", "username": login}), content_type="application/json"

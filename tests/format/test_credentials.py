@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.requests import build_request
 from gateway.settings import BadSetting
+from skills_catalog.loader import load_integration
 from tests.fakes.upstream import Answer, json_answer, serve
 from tests.format.desk import DEFINITIONS, Anything, Desk, chosen, desk
 from tests.harness import gateway
@@ -158,3 +160,13 @@ async def test_the_page_names_the_inputs_as_the_definition_does(keys: Desk) -> N
 def test_an_operator_cannot_move_a_key_out_of_its_path(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"holds no \{api_key\}, which is where bot is let in"):
         chosen(tmp_path, {"keys": {"base_url": "https://own.example"}})
+
+
+def test_a_secret_that_a_step_has_spelled_is_known_as_one() -> None:
+    """In base64 nobody would find it in a preflight, or where the upstream repeats it."""
+    text = (DEFINITIONS / "lists.yaml").read_text()
+    signed = "      proof: {in: header, as: X-Proof, const: 'me:{key}', encode: base64}\n      title:"
+    lists = load_integration(text.replace("      title:", signed, 1))
+    request = build_request(lists, lists.skills["add_card"], {"title": "x"}, fields={"key": "key-of-ada"})
+    assert ("X-Proof", "bWU6a2V5LW9mLWFkYQ==") in request.headers
+    assert "bWU6a2V5LW9mLWFkYQ==" in request.secrets

@@ -16,7 +16,7 @@ from gateway.core.request import UpstreamRequest
 from skills_catalog.lint import lint_file
 from skills_catalog.loader import SHIPPED, load_catalog
 from tests.demo import write_definitions
-from tests.fakes.upstream import serve
+from tests.fakes.upstream import json_answer, serve
 from tests.format.desk import Anything
 from tests.harness import ROOT, gateway
 
@@ -27,6 +27,10 @@ def sign(request, fields):
     """Signs what a definition cannot say: a digest over the whole request."""
     digest = f"{request.method} {request.path} {len(request.body or b'')} {fields['account']} {fields['token_key']}"
     return replace(request, headers=(*request.headers, ("X-Digest", digest)))
+
+def in_query(request, fields):
+    """A signature that stands in the query."""
+    return replace(request, query="&".join(filter(None, [request.query, f"sig=of-{fields['account']}-{len(request.body)}"])))
 
 def astray(request, fields):
     return replace(request, origin="https://evil.example")
@@ -42,7 +46,7 @@ def large(request, fields):
 
 not_a_function = 7
 '''
-NAMES = ("sign", "astray", "nothing", "broken", "large")
+NAMES = ("sign", "in_query", "astray", "nothing", "broken", "large")
 
 
 @pytest.fixture
@@ -76,7 +80,22 @@ def definition(origin: str, hook: str = "sign") -> dict[str, Any]:
                 "hook": hook,
                 "params": {"text": {"type": "string", "description": "It."}},
                 "examples": [{"params": {"text": "Hi"}, "response": {"status": 200, "data": {}}}],
-            }
+            },
+            "list": {
+                "description": "List things.",
+                "request": "GET /things",
+                "hook": hook,
+                "page": {"type": "link"},
+                "examples": [{"params": {}, "response": {"status": 200, "data": []}}],
+            },
+            "upload": {
+                "description": "Upload something.",
+                "request": "POST /upload",
+                "effect": "create",
+                "hook": hook,
+                "params": {"file": {"in": "file", "whole": True, "description": "It.", "required": True}},
+                "examples": [{"params": {"file": "aGk="}, "response": {"status": 200, "data": {}}}],
+            },
         },
     }
 
@@ -123,6 +142,47 @@ async def test_what_a_hook_makes_is_held_to_the_same_sizes(package: Path, tmp_pa
     assert (answer.status, answer.json()["error"], seen) == (400, "bad_request", [])
 
 
+async def test_every_page_passes_through_the_hook_as_it_is_asked_for(package: Path, tmp_path: Path) -> None:
+    async with serve(Anything()) as api:
+        api.upstream.says["/things"] = json_answer([1], headers={"Link": '</things/2>; rel="next"'})
+        api.upstream.says["/things/2"] = json_answer([2])
+        definitions = write_definitions(tmp_path, definition(api.base_url))
+        async with gateway(tmp_path, definitions=definitions, hooks="sign") as running:
+            await running.connect("hooked", GIVEN)
+            assert (await running.call("hooked", "list", {}, all=True)).json()["data"] == [1, 2]
+    digests = [seen.header("X-Digest") for seen in api.seen]
+    assert digests == ["GET /things 0 acme the-key-1", "GET /things/2 0 acme the-key-1"]
+
+
+@pytest.mark.parametrize("hook", ["sign", "in_query"])
+async def test_a_preflight_does_not_show_what_a_hook_has_signed(package: Path, tmp_path: Path, hook: str) -> None:
+    async with serve(Anything()) as api:
+        definitions = write_definitions(tmp_path, definition(api.base_url, hook))
+        async with gateway(tmp_path, definitions=definitions, hooks=hook) as running:
+            await running.connect("hooked", GIVEN)
+            asked = {"integration": "hooked", "action": "send", "params": {"text": "Hi"}}
+            shown = (await running.ask("POST", "/v1/preflight", body=asked)).json()
+    assert shown["ok"] is True and api.seen == []
+    headers = {header["name"]: header["value"] for header in shown["request"]["headers"]}
+    if hook == "sign":
+        assert headers["X-Digest"] == "[secret]"
+    else:
+        assert shown["request"]["url"] == f"{api.base_url}/send?sig=[secret]"
+    assert shown["request"]["body"] == '{"text":"Hi"}'
+
+
+async def test_a_hook_sees_the_whole_of_a_file_that_an_id_stands_for(package: Path, tmp_path: Path) -> None:
+    async with serve(Anything()) as api:
+        definitions = write_definitions(tmp_path, definition(api.base_url))
+        async with gateway(tmp_path, definitions=definitions, hooks="sign") as running:
+            await running.connect("hooked", GIVEN)
+            added = await running.ask("POST", "/v1/files", raw=b"x" * 300_000, headers={"Content-Type": "text/plain"})
+            answer = await running.call("hooked", "upload", {"file": {"file_id": added.json()["file_id"]}})
+            assert answer.json()["status"] == 200
+    assert api.last.header("X-Digest") == "POST /upload 300000 acme the-key-1"
+    assert api.last.body == b"x" * 300_000
+
+
 async def test_a_test_key_needs_no_hook(package: Path, tmp_path: Path) -> None:
     async with serve(Anything()) as api:
         definitions = write_definitions(tmp_path, definition(api.base_url))
@@ -153,12 +213,14 @@ def test_a_hook_that_is_not_there_is_told_at_the_start(package: Path, tmp_path: 
 def test_lint_counts_hooks_and_the_shipped_catalog_has_none(tmp_path: Path) -> None:
     folder = write_definitions(tmp_path, definition("https://api.example"))
     found = [finding for finding in lint_file(folder / "hooked.yaml") if finding.rule == "hooks"]
-    assert [(finding.severity, finding.mistake.field) for finding in found] == [("info", "actions.send.hook")]
+    assert [(finding.severity, finding.mistake.field) for finding in found] == [
+        ("info", f"actions.{name}.hook") for name in ("send", "list", "upload")
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "catalog", "lint", "--json", str(folder)],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert json.loads(done.stdout)["hooks"] == 1
+    assert json.loads(done.stdout)["hooks"] == 3
     shipped = load_catalog([SHIPPED])
     assert [skill.id for one in shipped.integrations.values() for skill in one.skills.values() if skill.hook] == []
 

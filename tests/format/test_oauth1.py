@@ -33,9 +33,10 @@ class Lists:
     running: RunningGateway
     server: OAuth1Server
     session: aiohttp.ClientSession
+    slug: str = "lists"
 
     async def begin(self, **more: Any) -> Any:
-        answer = await self.running.ask("POST", "/v1/connect", body={"integration": "lists", **more})
+        answer = await self.running.ask("POST", "/v1/connect", body={"integration": self.slug, **more})
         assert answer.status == 200, answer.body
         return answer.json()
 
@@ -53,21 +54,27 @@ class Lists:
     async def connect(self, **more: Any) -> str:
         begun = await self.begin(**more)
         back = await visit(self.session, await self.consent(begun["oauth_url"]))
-        assert "Lists is connected" in back.page, back.page
+        assert f"{self.slug.capitalize()} is connected" in back.page, back.page
         return str(begun["connection_id"])
 
     async def poll(self, connection: str) -> Any:
         return (await self.running.ask("GET", f"/v1/connect/{connection}")).json()
 
-    async def call(self, action: str, params: Mapping[str, Any] | None = None) -> Any:
-        answer = await self.running.call("lists", action, params)
+    async def call(self, action: str, params: Mapping[str, Any] | None = None, **more: Any) -> Any:
+        answer = await self.running.call(self.slug, action, params, **more)
         assert answer.status == 200, answer.body
         return answer.json()
 
 
 @asynccontextmanager
 async def lists(
-    folder: Path, server: OAuth1Server, *, client: bool = True, signature: str | None = None, **settings: Any
+    folder: Path,
+    server: OAuth1Server,
+    *,
+    slug: str = "lists",
+    client: bool = True,
+    signature: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Lists]:
     definitions = DEFINITIONS
     if signature:
@@ -83,9 +90,9 @@ async def lists(
         "token_url": f"{base}/OAuthGetAccessToken",
         **({"client_id": CLIENT, "client_secret": CLIENT_SECRET} if client else {}),
     }
-    async with gateway(folder, integrations={"lists": said}, definitions=definitions, **settings) as running:
+    async with gateway(folder, integrations={slug: said}, definitions=definitions, **settings) as running:
         async with browser() as session:
-            yield Lists(running=running, server=server, session=session)
+            yield Lists(running=running, server=server, session=session, slug=slug)
 
 
 @pytest.fixture
