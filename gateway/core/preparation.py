@@ -122,9 +122,8 @@ class Preparation:
         user = self._check(call, integration, skill, noted)
         held, plan, files = None, None, NO_FILES
         with noted:
-            held = await self._connection(call, integration, skill, user, noted)
-            if held is not None:
-                held = await self._credentials.whole(integration, held)
+            found = await self._connection(call, integration, skill, user, noted)
+            held = None if found is None else await self._credentials.whole(integration, found)
         with noted:
             files = await given_files(self._files, call.principal, skill, call.params)
         with noted:
