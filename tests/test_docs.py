@@ -38,6 +38,7 @@ from tests.cli.shell import RULED_BY_TERMINAL
 from tests.conftest import lacking
 from tests.fakes.upstream import Answer, Asked, Seen, Upstream, json_answer, route, serve
 from tests.harness import ROOT, RunningGateway, gateway, gateway_process
+from tests.people import person
 
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -239,6 +240,31 @@ async def test_an_own_api_is_added_called_and_reloaded_as_shown(tmp_path: Path) 
                         break
 
 
+async def test_a_member_is_invited_and_lets_a_device_in_as_shown(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        lacking("curl")
+    invite, device = _blocks("People: signing in, devices, signing up", "console")
+    code, pending, complete = _typed(device)
+    async with gateway_process(tmp_path) as running:
+        means = {"org_5494…": running.org.id}
+        desk = Desk.of(tmp_path, running, means)
+        desk.environment["SKILLWAY_DATA_DIR"] = str(running.data_dir)
+        desk.environment["SKILLWAY_PORT"] = running.url.rpartition(":")[2]
+        await _type(invite, desk)
+        made = json.loads(await asyncio.to_thread(_on_terminal, desk.mean(_typed(invite)[0].command), desk, {}))
+
+        begun = json.loads(await asyncio.to_thread(_on_terminal, desk.mean(code.command), desk, {}))
+        desk = Desk.of(tmp_path, running, {**means, "q8kA…": begun["device_code"], "SFVF-TMRZ": begun["user_code"]})
+        assert json.loads(desk.mean(code.shown)) == begun
+        came = await asyncio.to_thread(_on_terminal, desk.mean(pending.command), desk, {})
+        assert _matches(pending.shown, came)
+        async with person(running, made["sign_in_url"].replace(URL, running.url)) as ada:
+            looked = await ada.press(await ada.open(begun["verification_uri_complete"]), "/device")
+            assert (await ada.press(looked, "/device/decision", decision="approve")).status == 200
+        came = await asyncio.to_thread(_on_terminal, desk.mean(complete.command), desk, {})
+        assert _matches(desk.mean(complete.shown), came), came
+
+
 async def test_backup_restore_and_the_move_to_postgresql_go_as_shown(tmp_path: Path, postgres_url: str) -> None:
     desk = Desk.at(tmp_path, {}, {"postgresql://skillway:…@db.internal/skillway": postgres_url})
     await asyncio.to_thread(_on_terminal, "skillway init --quiet", desk, {})
@@ -287,8 +313,8 @@ class Desk:
     means: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, base: Path, running: RunningGateway) -> Desk:
-        means = {URL: running.url, TEST_KEY: running.org.test, LIVE_KEY: running.org.live}
+    def of(cls, base: Path, running: RunningGateway, more: Mapping[str, str] | None = None) -> Desk:
+        means = {URL: running.url, TEST_KEY: running.org.test, LIVE_KEY: running.org.live, **(more or {})}
         return cls.at(base, means=means, environment={"SKILLWAY_URL": running.url})
 
     @classmethod

@@ -19,7 +19,7 @@ from gateway.core.providers import Providers, Tenancy
 from oauth.connections import Connection
 from skills_catalog.model import AuthMethod, Integration
 
-VerifyConnect = Literal["none", "redirect"]
+VerifyConnect = Literal["none", "redirect", "session"]
 
 
 class OrgStore(Protocol):
@@ -161,7 +161,7 @@ class Wishes:
             raise Refusal(
                 "forbidden",
                 "With TENANCY=separate a connect link must prove who finished it: "
-                "the operator sets VERIFY_CONNECT=redirect.",
+                "the operator sets VERIFY_CONNECT=redirect or VERIFY_CONNECT=session.",
             )
         registered = await self._orgs.redirect_urls(wish.org)
         if wish.redirect_url is not None and wish.redirect_url not in registered:

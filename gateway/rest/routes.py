@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, description, discovery, events, files, keys, runs, usage
+from gateway.rest import (
+    calls,
+    connections,
+    description,
+    devices,
+    discovery,
+    events,
+    files,
+    keys,
+    runs,
+    sign_up,
+    usage,
+)
 from gateway.web.operations import Route
 from gateway.web.routing import mounted
 from skills_catalog.names import RESERVED_SLUGS
@@ -40,9 +52,13 @@ ROUTES: Sequence[Route] = (
     Route("DELETE", "/v1/connections/{id}", connections.disconnect, "full_access", live_only=True),
     Route("GET", "/v1/org/redirect-urls", connections.return_urls, "read_only"),
     Route("PUT", "/v1/org/redirect-urls", connections.set_return_urls, "full_access", live_only=True),
-    Route("GET", "/api-keys", keys.list_keys, "full_access"),
-    Route("POST", "/api-keys", keys.create, "full_access"),
-    Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access"),
+    Route("GET", "/api-keys", keys.list_keys, "full_access", session=True),
+    Route("POST", "/api-keys", keys.create, "full_access", session=True),
+    Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access", session=True),
+    Route("POST", "/v1/signup", sign_up.sign_up, None),
+    Route("POST", "/auth/device/code", devices.code, None),
+    Route("POST", "/auth/device/token", devices.token, None),
+    Route("POST", "/auth/device/authorize", devices.authorize, "full_access", live_only=True, session=True),
     Route("GET", "/openapi.json", description.description, None),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
     # What an action does to the world decides which level it takes.

@@ -32,6 +32,12 @@ TABLES: Mapping[str, Sequence[str]] = {
     "events": ("id",),
     "blobs": ("org", "place"),
     "deprecation_notices": ("org", "integration", "action", "since"),
+    "members": ("id",),
+    "sessions": ("id",),
+    "sign_in_links": ("member",),
+    "sign_in_flows": ("id",),
+    "device_flows": ("id",),
+    "tries": ("name",),
 }
 _BATCH = 500
 #: Rows that are large are copied fewer at a time.

@@ -24,6 +24,7 @@ from tests.fakes.provider import browser
 from tests.fakes.upstream import Answer, HandClock, json_answer
 from tests.format.desk import DEFINITIONS, Desk, chosen, desk
 from tests.leaks import files, leaks
+from tests.people import invite, person
 
 SITES = load_integration(DEFINITIONS / "sites.yaml")
 CLIENT = {"client_id": "us", "client_secret": "our-secret"}
@@ -237,6 +238,35 @@ async def test_with_verify_connect_the_choice_comes_after_the_confirmation(tmp_p
         async with made.session.post(said["oauth_url"], data={"choice": "0"}, allow_redirects=False) as done:
             assert done.status == 303
         assert (await made.running.ask("GET", f"/v1/connect/{connection}")).json()["status"] == "connected"
+
+
+async def test_where_members_finish_flows_a_member_makes_the_choice(tmp_path: Path) -> None:
+    async with sites(tmp_path, verify_connect="session") as made:
+        made.says["/accounts/sites"] = told(("c-1", "One"), ("c-2", "Two"))
+        body = {"integration": "sites", "auth": "oauth"}
+        connection = (await made.running.ask("POST", "/v1/connect", body=body)).json()["connection_id"]
+        path = f"/connect/{connection}"
+        async with person(made.running, await invite(made.running)) as ada:
+            clicked = await ada.press(await ada.open(path))
+            state = query_of(clicked.location)["state"]
+            landed = await ada.open(f"/oauth/callback/sites?code=the-code&state={state}")
+            assert landed.location == f"{made.running.url}{path}"
+            choosing = await ada.open(path)
+            assert "Which one?" in choosing.words
+            await ada.sign_out()
+            # The browser is the same one, but nobody of the org any more.
+            asked = await ada.open(path)
+            assert "Sign in to go on" in asked.words and "Two" not in asked.words
+            async with ada.session.post(f"{made.running.url}{path}", data={"choice": "1"}, allow_redirects=False) as pressed:
+                assert pressed.headers["Location"].startswith(f"{made.running.url}/sign-in?next=")
+            await ada.sign_in(await invite(made.running))
+            async with ada.session.post(f"{made.running.url}{path}", data={"choice": "1"}, allow_redirects=False) as forged:
+                assert forged.status in (400, 403)
+            done = await ada.press(await ada.open(path), choice="1")
+            assert done.location == f"{made.running.url}{path}"
+        assert (await made.connection())["fields"] == {"cloud_id": "c-2"}
+        audit = (await made.running.ask("GET", "/v1/events?kind=connection")).json()["events"]
+        assert {event["actor"]["type"] for event in audit} == {"member"}
 
 
 async def test_a_registered_page_of_the_org_is_gone_to_after_the_choice(one: Desk) -> None:

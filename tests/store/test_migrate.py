@@ -165,4 +165,5 @@ def test_the_shipped_migrations_are_as_they_were_released() -> None:
         3: "ledger",
         4: "runs",
         5: "deprecation_notices",
+        6: "members",
     }
