@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -103,6 +104,7 @@ from oauth.tokens import Http
 from oauth.vault import MasterKey
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import SHIPPED, load_catalog
+from skills_catalog.versions.lock import warnings
 
 #: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
 API_ROUTES = (*ROUTES, *health.ROUTES)
@@ -114,6 +116,8 @@ _KEY_MEMORY = 86_400.0
 #: New objects after which the collector looks for circles; calls make next to none.
 _COLLECT_AFTER = 20_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = logging.getLogger("skillway.catalog")
 
 
 @asynccontextmanager
@@ -143,8 +147,14 @@ def make_web_app(services: Services) -> web.Application:
 
 
 def read_catalog(installation: Installation) -> Catalog:
-    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`."""
-    return chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`.
+
+    Warns of own definitions that changed without the version that says so, where their folder is locked.
+    """
+    catalog = chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    for warning in warnings(installation.paths):
+        log.warning("%s", warning)
+    return catalog
 
 
 def public_url_of(settings: Settings, port: int) -> str:
@@ -158,6 +168,18 @@ def public_url_of(settings: Settings, port: int) -> str:
         )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
+
+
+def policy_of(settings: Settings, public_url: str, port: int) -> Policy:
+    """Where requests may go: never to ourselves, our database or our Valkey."""
+    own = [(settings.host, port)]
+    for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
+        parts = urlsplit(url.reveal()) if url else None
+        if parts is not None and parts.hostname:
+            own.append((parts.hostname, parts.port or usual))
+    public = urlsplit(public_url)
+    ours = (public.hostname or "", public.port or (443 if public.scheme == "https" else 80))
+    return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -196,7 +218,7 @@ async def _services(
     leases = SqlLeases(database, clock=None if clock is time else clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
     upstream = HttpUpstream(
-        Egress(_policy(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
+        Egress(policy_of(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
     )
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
@@ -456,18 +478,6 @@ def _hooks(settings: Settings) -> Hooks:
         return Hooks.installed(settings.hooks)
     except HookMissing as error:
         raise BadSetting(f"SKILLWAY_HOOKS: {error}") from None
-
-
-def _policy(settings: Settings, public_url: str, port: int) -> Policy:
-    """Where requests may go: never to ourselves, our database or our Valkey."""
-    own = [(settings.host, port)]
-    for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
-        parts = urlsplit(url.reveal()) if url else None
-        if parts is not None and parts.hostname:
-            own.append((parts.hostname, parts.port or usual))
-    public = urlsplit(public_url)
-    ours = (public.hostname or "", public.port or (443 if public.scheme == "https" else 80))
-    return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
 def _settle_memory() -> None:

@@ -44,7 +44,7 @@ OPERATORS: Mapping[str, Entry] = {
     "init": Entry(module="operate", attribute="init", help="Make the first org and its keys."),
     "serve": Entry(module="operate", attribute="serve", help="Run the gateway."),
     "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their members, their keys and their OAuth clients."),
-    "catalog": Entry(module="catalog", attribute="catalog", help="Write and check integration files."),
+    "catalog": Entry(module="catalog", attribute="catalog", help="Write, import and check integration files."),
     "vault": Entry(module="vault", attribute="vault", help="Look after the key that seals credentials."),
     "migrate": Entry(module="operate", attribute="migrate", help="Bring the database up to this version."),
     "backup": Entry(module="operate", attribute="backup", help="Write a consistent copy of the database."),

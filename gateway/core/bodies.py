@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from secrets import token_hex
@@ -18,6 +20,7 @@ from skills_catalog.model import Param, Skill
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
+_IS_JSON = re.compile(r"[\w.-]+/([\w.-]+\+)?json(\s*;.*)?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 Values = list[tuple[Param, Any]]
@@ -37,7 +40,7 @@ def body_of(skill: Skill, values: Values, injected: Mapping[str, str], files: Gi
     if any(param.whole for param in (*skill.params.values(), *skill.constants)):
         whole = next(((param, value) for param, value in values if param.whole), None)
         # Left out it is no body. An empty object would be something that nobody said.
-        return (None, None) if whole is None else _whole(*whole, files)
+        return (None, None) if whole is None else _whole(skill, *whole, files)
     if skill.graphql is not None:
         return orjson.dumps({"query": skill.graphql, "variables": _document(values)}), JSON
     if skill.body == "related":
@@ -51,13 +54,22 @@ def body_of(skill: Skill, values: Values, injected: Mapping[str, str], files: Gi
     return orjson.dumps(_document(values) | dict(injected)), JSON
 
 
-def _whole(param: Param, value: Any, files: GivenFiles) -> Body:
+def _whole(skill: Skill, param: Param, value: Any, files: GivenFiles) -> Body:
+    """One value as the whole body: JSON, unless the param or the action's own headers say another type."""
     if param.location == "file":
         _, content_type, content = file_content(param.name, value, name=param.name, files=files)
         return _put_together([content]), param.content_type or content_type
+    said = next((text for name, text in skill.headers.items() if name.lower() == "content-type"), None)
     if param.content_type is not None and isinstance(value, str | bytes):
         return value if isinstance(value, bytes) else value.encode(), param.content_type
-    return orjson.dumps(value), param.content_type or JSON
+    if said is None or _IS_JSON.fullmatch(said) or not isinstance(value, str | bytes):
+        return orjson.dumps(value), param.content_type or said or JSON
+    if param.schema.get("contentEncoding") != "base64" or isinstance(value, bytes):
+        return value if isinstance(value, bytes) else value.encode(), said
+    try:
+        return base64.b64decode(value, validate=True), said
+    except (binascii.Error, ValueError):
+        raise bad_param(param.name, "contentEncoding", f"The param {param.name!r} is not base64.") from None
 
 
 def _document(values: Iterable[tuple[Param, Any]]) -> dict[str, Any]:

@@ -89,6 +89,7 @@ CASES = [
     ("sites", "    server: accounts\n    auth: [token, oauth]\n", "    server: accounts\n    auth: [oauth]\n", "auth.0.lookup.action", "is not served by token"),
     ("sites", "    request: GET /sites\n    server: accounts\n", "    request: GET /sites\n", "auth.0.lookup.action", "needs {cloud_id} itself"),
     ("sites", "    request: GET /sites\n", "    request: POST /sites\n    effect: create\n", "auth.0.lookup.action", "must only read"),
+    ("sites", "    request: GET /sites\n", "    request: GET /sites\n    lifecycle: unreviewed\n", "auth.0.lookup.action", "is not reviewed"),
     ("sites", 'items: "values[?active]"', 'items: "values[?active"', "auth.0.lookup.items", "Not a JMESPath"),
     ("sites", "title: name, fields: {cloud_id: id}}\n  - name: oauth", "title: name, fields: {cloud: id}}\n  - name: oauth", "auth.0.lookup.fields.cloud", "Did you mean cloud_id?"),
     ("sites", "title: name, fields: {cloud_id: id}}\n  - name: oauth", "title: name, fields: {site: id}}\n  - name: oauth", "auth.0.lookup.fields.site", "Connections of token have no field site"),
