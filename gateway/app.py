@@ -39,6 +39,7 @@ from gateway.core.following import Following
 from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.hook_functions import HookMissing, Hooks
 from gateway.core.id_tokens import IdTokens
 from gateway.core.ids import new_id
 from gateway.core.kept import AnswerCache, KeptAnswers
@@ -46,6 +47,7 @@ from gateway.core.later import Later, RunWorker
 from gateway.core.limits import Limits
 from gateway.core.links import Links
 from gateway.core.once import Once
+from gateway.core.outgoing import Outgoing
 from gateway.core.overrides import chosen
 from gateway.core.paging import Paging
 from gateway.core.preflight import Preflight
@@ -238,6 +240,7 @@ async def _services(
     plans = Plans(installation.plans, orgs, upgrade_url=settings.upgrade_url)
     access = Access(keys, plans, clock=clock)
     changes = Changes()
+    outgoing = Outgoing(_hooks(settings))
     wishes = Wishes(
         providers=providers,
         orgs=orgs,
@@ -256,6 +259,7 @@ async def _services(
         changes=changes,
         http=http,
         upstream=upstream,
+        outgoing=outgoing,
         clock=clock,
     )
     owner_id = new_id("proc")
@@ -271,7 +275,7 @@ async def _services(
     discovery = Discovery(catalogs, connections, providers, public_url)
     deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
-    credentials = Credentials(source, links, clock)
+    credentials = Credentials(source, providers, links, clock)
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
     queue = SqlQueue(database, vault, clock=None if clock is time else clock)
     blobs = SqlBlobs(database, vault, clock=clock)
@@ -286,7 +290,14 @@ async def _services(
     )
     cache = AnswerCache(kept, runs, queue, clock=clock)
     preparation = Preparation(
-        catalogs=catalogs, connections=connections, credentials=credentials, links=links, plans=plans, clock=clock
+        catalogs=catalogs,
+        connections=connections,
+        credentials=credentials,
+        outgoing=outgoing,
+        files=files,
+        links=links,
+        plans=plans,
+        clock=clock,
     )
     carrier = Carrier(
         preparation=preparation,
@@ -295,7 +306,7 @@ async def _services(
         paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
         admission=Admission(limits, budgets),
         budgets=budgets,
-        repeats=Repeats(clock=clock),
+        repeats=Repeats(preparation.rebuilt, clock=clock),
         cache=cache,
         clock=clock,
     )
@@ -479,6 +490,13 @@ async def _services(
         request_log=request_log,
         clock=clock,
     )
+
+
+def _hooks(settings: Settings) -> Hooks:
+    try:
+        return Hooks.installed(settings.hooks)
+    except HookMissing as error:
+        raise BadSetting(f"SKILLWAY_HOOKS: {error}") from None
 
 
 def _settle_memory() -> None:

@@ -177,3 +177,9 @@ class Refusal(Exception):
             if value is not None:
                 body[name] = value
         return body
+
+
+def bad_param(path: str, keyword: str, message: str) -> Refusal:
+    """`bad_request` that names the param: where in it (`labels/0`), and which keyword of a schema it is nearest to."""
+    field = {"path": path, "keyword": keyword, "message": message}
+    return Refusal("bad_request", message, details={"fields": [field]})
