@@ -213,7 +213,8 @@ async def _services(
 ) -> Services:
     database, vault = opened.database, opened.vault
     keys = SqlKeys(database, clock=clock)
-    runs = RunWriter(database, uses=keys, clock=clock)
+    owner_id = new_id("proc")
+    runs = RunWriter(database, uses=keys, process=owner_id, clock=clock)
     stack.push_async_callback(runs.close)
     flows, orgs = SqlFlows(database, vault, clock=clock), SqlOrgs(database, clock=clock)
     leases = SqlLeases(database, clock=None if clock is time else clock)
@@ -262,7 +263,6 @@ async def _services(
         outgoing=outgoing,
         clock=clock,
     )
-    owner_id = new_id("proc")
     source = CredentialSource(connections, leases, http, providers.for_connection, owner_id=owner_id, clock=clock)
     stack.push_async_callback(source.close)
     replicas = Replicas(leases, owner_id)
@@ -408,7 +408,7 @@ async def _services(
                 ("forget sign-in flows", 600.0, sign_in_flows.purge),
                 ("forget device flows", 600.0, lambda: device_flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget tries", 600.0, tries.purge),
-                ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
+                ("settle runs", 15.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
                 ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
                 ("look for new data keys", 5.0, vault.ring.reload),
             ]
