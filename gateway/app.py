@@ -24,10 +24,12 @@ from gateway.core.connecting import Connecting
 from gateway.core.connections import Connections
 from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
+from gateway.core.delivering import Deliverer
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
 from gateway.core.gateway import Gateway, Sizes
 from gateway.core.health import Health
+from gateway.core.hooks import Hooks
 from gateway.core.ids import new_id
 from gateway.core.limits import Limits
 from gateway.core.links import Links
@@ -35,23 +37,32 @@ from gateway.core.overrides import chosen
 from gateway.core.providers import Providers
 from gateway.core.replicas import EVERY, Replicas
 from gateway.core.usage import Usage
+from gateway.core.webhooks import Webhooks
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest import routes as rest_routes
 from gateway.settings import BadSetting, Installation, Settings
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.deliveries import TOPIC as DELIVERIES
+from gateway.store.deliveries import SqlDeliveries
+from gateway.store.events import TOPIC as EVENTS
 from gateway.store.events import SqlEvents
+from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
+from gateway.store.hooks import SqlHooks
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
 from gateway.store.orgs import SqlOrgs
 from gateway.store.runs import RunWriter
+from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.valkey import ValkeyCounters
+from gateway.store.webhooks import SqlWebhooks
 from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
+from gateway.upstream.post import DeliveryPost
 from gateway.upstream.token_http import TokenHttp
 from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
@@ -149,11 +160,11 @@ async def _services(
     runs = RunWriter(database, uses=keys, clock=clock)
     stack.push_async_callback(runs.close)
     flows, orgs = SqlFlows(database, vault, clock=clock), SqlOrgs(database, clock=clock)
-    leases = SqlLeases(database, clock=None if clock is time else clock)
+    database_clock = None if clock is time else clock
+    leases = SqlLeases(database, clock=database_clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
-    upstream = HttpUpstream(
-        Egress(_policy(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
-    )
+    egress = Egress(_policy(settings, public_url, port))
+    upstream = HttpUpstream(egress, ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None)
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
     request_log = RequestLog(settings.effective_log_format())
@@ -204,6 +215,23 @@ async def _services(
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
+    webhooks, hooks = SqlWebhooks(database, vault, clock=clock), SqlHooks(database, vault, clock=clock)
+    signing_secrets = SqlSigningSecrets(database, vault, clock=clock)
+    deliveries = SqlDeliveries(database, clock=database_clock)
+    post = DeliveryPost(upstream, egress, keep_private=settings.tenancy == "one_owner")
+    deliverer = await stack.enter_async_context(
+        Deliverer(
+            deliveries=deliveries,
+            fan_out=SqlFanOut(database, clock=clock, database_clock=database_clock),
+            webhooks=webhooks,
+            signing_secrets=signing_secrets,
+            post=post,
+            rate=settings.webhook_rate,
+            clock=clock,
+        )
+    )
+    for topic in (EVENTS, DELIVERIES):
+        database.listen(topic, deliverer.wake)
     await stack.enter_async_context(
         Worker(
             [
@@ -212,6 +240,9 @@ async def _services(
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
                 ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
+                ("forget events", 3600.0, lambda: events.forget(int((clock() - settings.retention) * 1000))),
+                ("forget deliveries", 3600.0, lambda: deliveries.forget(int((clock() - settings.retention) * 1000))),
+                ("forget messages", 3600.0, lambda: hooks.forget(int(clock() * 1000))),
                 ("look for new data keys", 5.0, vault.ring.reload),
             ]
         )
@@ -265,6 +296,23 @@ async def _services(
             establishing=establishing,
             links=links,
             verify=settings.verify_connect,
+            clock=clock,
+        ),
+        webhooks=Webhooks(
+            store=webhooks,
+            deliveries=deliveries,
+            signing_secrets=signing_secrets,
+            keys=keys,
+            plans=plans,
+            post=post,
+            clock=clock,
+        ),
+        hooks=Hooks(
+            store=hooks,
+            catalogs=catalogs,
+            connections=connections,
+            plans=plans,
+            public_url=public_url,
             clock=clock,
         ),
         health=Health(database.check),

@@ -50,6 +50,12 @@ def _positive(text: str) -> float:
     return float(text)
 
 
+def _rate(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII) or not 0.01 <= float(text) <= 1000:
+        raise ValueError("a number a second from 0.01 to 1000")
+    return float(text)
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
         raise ValueError("a port from 0 to 65535")
@@ -149,10 +155,13 @@ class Settings:
         "none", _choice("none", "redirect"), "How the person who finished a connect flow is proven."
     )
     allowed_private_networks: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http."
+        (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
-    retention: int = _option(7 * 86400, _days, "How long the records of ended calls are kept: 7d, 12h, or seconds.")
+    retention: int = _option(
+        7 * 86400, _days, "How long ended calls, events and deliveries are kept: 7d, 12h, or seconds."
+    )
+    webhook_rate: float = _option(20.0, _rate, "Deliveries a second to one webhook, after an outage too.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")

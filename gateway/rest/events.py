@@ -33,8 +33,7 @@ async def list_events(request: web.Request, who: Principal) -> web.Response:
     limit = whole_number(asked, "limit", default=PAGE, low=1, high=MOST) or PAGE
     since = _since(asked["cursor"], "cursor") if "cursor" in asked else _since(asked.get("since"), "since")
     ours = services(request)
-    found = await ours.events.list(who.org, mode=who.mode, kind=kind, since=since, limit=limit + 1)
-    page, more = found[:limit], len(found) > limit
+    page, more = await ours.events.page(who.org, mode=who.mode, kind=kind, since=since, limit=limit)
     full = who.grant.has_level("full_access")
     answer: dict[str, Any] = {"events": [shown(event, with_actor=full) for event in page if may_see(who, event)]}
     if more:

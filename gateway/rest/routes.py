@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, keys, usage
+from gateway.rest import calls, connections, discovery, events, hooks, keys, usage, webhooks
 from gateway.web.routing import Route, mounted
 from skills_catalog.names import RESERVED_SLUGS
 
@@ -28,6 +28,18 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/connections", connections.list_connections, "read_only"),
     Route("GET", "/v1/connections/{id}", connections.show, "read_only"),
     Route("DELETE", "/v1/connections/{id}", connections.disconnect, "full_access", live_only=True),
+    Route("GET", "/v1/webhooks", webhooks.list_webhooks, "full_access"),
+    Route("POST", "/v1/webhooks", webhooks.create, "full_access"),
+    Route("DELETE", "/v1/webhooks/{id}", webhooks.remove, "full_access"),
+    Route("POST", "/v1/webhooks/{id}/rotate", webhooks.rotate, "full_access"),
+    Route("POST", "/v1/webhooks/{id}/enable", webhooks.enable, "full_access"),
+    Route("GET", "/v1/webhooks/{id}/deliveries", webhooks.list_deliveries, "full_access"),
+    Route("POST", "/v1/webhooks/{id}/deliveries/{delivery}/replay", webhooks.replay, "full_access"),
+    Route("POST", "/v1/org/signing-secret", webhooks.rotate_signing_secret, "full_access"),
+    Route("GET", "/v1/hooks", hooks.list_hooks, "full_access"),
+    Route("POST", "/v1/hooks", hooks.create, "full_access"),
+    Route("PUT", "/v1/hooks/{id}", hooks.set_secret, "full_access"),
+    Route("DELETE", "/v1/hooks/{id}", hooks.remove, "full_access"),
     Route("GET", "/v1/org/redirect-urls", connections.return_urls, "read_only"),
     Route("PUT", "/v1/org/redirect-urls", connections.set_return_urls, "full_access", live_only=True),
     Route("GET", "/api-keys", keys.list_keys, "full_access"),
@@ -40,4 +52,4 @@ ROUTES: Sequence[Route] = (
 
 
 def routes() -> list[web.RouteDef]:
-    return mounted(ROUTES)
+    return [*mounted(ROUTES), *hooks.public_routes()]

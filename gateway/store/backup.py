@@ -30,6 +30,12 @@ TABLES: Mapping[str, Sequence[str]] = {
     "runs": ("id",),
     "entries": ("org", "id"),
     "events": ("id",),
+    "webhooks": ("id",),
+    "signing_secrets": ("org", "mode"),
+    "endpoints": ("org", "name"),
+    "deliveries": ("id",),
+    "hooks": ("id",),
+    "hook_messages": ("hook", "name"),
 }
 _BATCH = 500
 #: In a backup `--with-key`, the row of `installation` that holds the master key.

@@ -14,6 +14,9 @@ SEALED = (
     ("connections", "credential", "id"),
     ("flows", "secrets", "connection"),
     ("org_clients", "secrets", "integration"),
+    ("webhooks", "secrets", "id"),
+    ("signing_secrets", "secrets", "mode"),
+    ("hooks", "secret", "id"),
 )
 #: In `counts`, what is not a sealed value at all.
 DAMAGED = "damaged"

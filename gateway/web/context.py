@@ -16,9 +16,11 @@ from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.hooks import Hooks
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
 from gateway.core.usage import Usage
+from gateway.core.webhooks import Webhooks
 from gateway.settings import Settings
 from gateway.web.request_log import RequestLog
 
@@ -39,6 +41,8 @@ class Services:
     discovery: Discovery
     connecting: Connecting
     consent: Consent
+    webhooks: Webhooks
+    hooks: Hooks
     health: Health
     request_log: RequestLog
     clock: Callable[[], float]

@@ -9,8 +9,6 @@ require PKCE S256, rotate refresh tokens, and kill a whole grant when an old ref
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
 import http.client
 import importlib.util
 import json
@@ -31,9 +29,9 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 import yarl
 
+from tests.fakes import npm
+
 HERE = Path(__file__).resolve().parent
-#: Where the npm package is installed, once per lock file: beside the tests and ignored by git.
-CACHE = HERE.parents[1] / ".cache"
 #: How long a child may take until it answers; a loaded machine starts Django in some seconds.
 START_SECONDS = 60
 #: A login and a consent with all their redirects take fewer than ten steps.
@@ -68,7 +66,7 @@ class TokenAnswer:
 def available_providers() -> list[str]:
     """The kinds this machine has what it takes for, in order of preference; starts and installs nothing."""
     kinds: list[str] = []
-    if shutil.which("node") and (_installed() or shutil.which("npm")):
+    if npm.is_usable(HERE / "oidc"):
         kinds.append("oidc")
     if importlib.util.find_spec("oauth2_provider") and importlib.util.find_spec("waitress"):
         kinds.append("dot")
@@ -297,7 +295,14 @@ def _command(kind: str) -> list[str]:
         raise ProviderUnavailable(f"{kind!r} cannot run here")
     if kind == "dot":
         return [sys.executable, str(HERE / "dot" / "serve.py")]
-    return [str(shutil.which("node")), str(HERE / "oidc" / "op.mjs"), str(_install())]
+    return [str(shutil.which("node")), str(HERE / "oidc" / "op.mjs"), str(_installed())]
+
+
+def _installed() -> Path:
+    try:
+        return npm.installed(HERE / "oidc")
+    except npm.NpmMissing as missing:
+        raise ProviderUnavailable(str(missing)) from missing
 
 
 class _Child:
@@ -343,61 +348,6 @@ class _Child:
         if stdin is None or stdout is None:
             raise RuntimeError("the child was started without pipes")
         return stdin, stdout
-
-
-def _install() -> Path:
-    """The folder with the npm package, installed now if it is not there yet."""
-    folder = _package_folder()
-    if _installed():
-        return folder
-    with _locked(CACHE / "npm.lock"):
-        if _installed():
-            return folder
-        with tempfile.TemporaryDirectory(dir=CACHE) as made:
-            target = Path(made) / "package"
-            target.mkdir()
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / "oidc" / name, target)
-            _npm_ci(target)
-            shutil.rmtree(folder, ignore_errors=True)
-            target.rename(folder)
-    return folder
-
-
-def _installed() -> bool:
-    return (_package_folder() / "node_modules" / "oidc-provider" / "package.json").is_file()
-
-
-def _package_folder() -> Path:
-    lock = (HERE / "oidc" / "package-lock.json").read_bytes()
-    return CACHE / f"oidc-provider-{hashlib.sha256(lock).hexdigest()[:12]}"
-
-
-def _npm_ci(folder: Path) -> None:
-    command = [str(shutil.which("npm")), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    environment = os.environ | {"npm_config_omit_lockfile_registry_resolved": "true"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise ProviderUnavailable("npm ci took more than five minutes") from late
-    if done.returncode != 0:
-        raise ProviderUnavailable(f"npm ci failed: {done.stderr[-1000:]}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 async def _visit(
