@@ -71,7 +71,8 @@ class Delivery:
         return {
             "id": self.id,
             "event": {"id": self.event, "type": self.type},
-            "state": self.state,
+            # While it is being sent it waits for what comes of that.
+            "state": "pending" if self.claimed_until is not None else self.state,
             "attempts": self.attempt,
             "last_status": self.status,
             "last_error": self.error,

@@ -26,22 +26,21 @@ TOGETHER, ALONE = 4, 1
 #: What is told where a delivery became due by something that this process wrote.
 TOPIC: Final = "deliveries"
 #: Rows that another process works on are passed over. On SQLite BEGIN IMMEDIATE lets nobody else in.
-SKIP_LOCKED: dict[Dialect, str] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+SKIP_LOCKED: dict[Dialect, str] = {"sqlite": "", "postgresql": " FOR UPDATE OF {table} SKIP LOCKED"}
 
 # First one endpoint of each org, the one that has waited longest; then a second one of each, and so on.
 _TURNS = """
-    SELECT org, name FROM endpoints
-    WHERE due_at <= {now} AND (org, name) IN (
-        SELECT org, name FROM (
-            SELECT org, name, due_at, ROW_NUMBER() OVER (PARTITION BY org ORDER BY due_at, name) AS turn
-            FROM endpoints
-            WHERE due_at <= {now} AND CAST(:busy AS TEXT) NOT LIKE '%' || org || '%' AND (
-                SELECT COUNT(*) FROM deliveries
-                WHERE deliveries.org = endpoints.org AND deliveries.endpoint = endpoints.name
-                    AND deliveries.claimed_until > {now}
-            ) < CASE WHEN failing_since IS NULL THEN CAST(:together AS BIGINT) ELSE CAST(:alone AS BIGINT) END
-        ) AS waiting ORDER BY turn, due_at LIMIT :most
-    )
+    SELECT endpoints.org, endpoints.name FROM endpoints JOIN (
+        SELECT org, name, due_at, ROW_NUMBER() OVER (PARTITION BY org ORDER BY due_at, name) AS turn
+        FROM endpoints
+        WHERE due_at <= {now} AND CAST(:busy AS TEXT) NOT LIKE '%' || org || '%' AND (
+            SELECT COUNT(*) FROM deliveries
+            WHERE deliveries.org = endpoints.org AND deliveries.endpoint = endpoints.name
+                AND deliveries.claimed_until > {now}
+        ) < CASE WHEN failing_since IS NULL THEN CAST(:together AS BIGINT) ELSE CAST(:alone AS BIGINT) END
+    ) AS waiting ON waiting.org = endpoints.org AND waiting.name = endpoints.name
+    WHERE endpoints.due_at <= {now}
+    ORDER BY waiting.turn, waiting.due_at LIMIT :most
 """
 _CLAIM = """
     UPDATE deliveries SET attempt = attempt + 1, tries = tries + 1, last_at = {now},
@@ -115,7 +114,7 @@ class SqlDeliveries:
     def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
         self._clock = DatabaseClock(database.dialect, clock)
-        self._turns = self._clock.into(_TURNS) + SKIP_LOCKED[database.dialect]
+        self._turns = self._clock.into(_TURNS) + SKIP_LOCKED[database.dialect].format(table="endpoints")
 
     async def claim(self, most: int, *, busy: Collection[str], interval: float) -> Sequence[Delivery]:
         claimed = []

@@ -16,7 +16,7 @@ from gateway.store.webhooks import OF_ORG, webhook_of
 
 # A cursor over the events would miss some: their ids are not in the order of their commits.
 _IS_ONE = "SELECT 1 AS one FROM events WHERE pending IS NOT NULL LIMIT 1"
-_TAKE = "SELECT * FROM events WHERE pending IS NOT NULL ORDER BY id LIMIT :most "
+_TAKE = "SELECT * FROM events WHERE pending IS NOT NULL ORDER BY id LIMIT :most"
 _DONE = "UPDATE events SET pending = NULL WHERE id = :id"
 
 
@@ -33,7 +33,7 @@ class SqlFanOut:
         self._database = database
         self._clock = clock
         self._database_clock = DatabaseClock(database.dialect, database_clock)
-        self._take = _TAKE + SKIP_LOCKED[database.dialect]
+        self._take = _TAKE + SKIP_LOCKED[database.dialect].format(table="events")
 
     async def fan_out(self, most: int) -> int:
         if await self._database.fetch_one(_IS_ONE) is None:

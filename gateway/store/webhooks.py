@@ -45,7 +45,9 @@ _ENABLE = """
     UPDATE webhooks SET disabled_at = NULL, disabled_reason = NULL, "grant" = :grant, key = :key, actor = :actor
     WHERE org = :org AND id = :id RETURNING mode
 """
-_FORGIVE = "UPDATE endpoints SET failures = 0, failing_since = NULL WHERE org = :org AND name = :id"
+_FORGIVE = """
+    UPDATE endpoints SET failures = 0, failing_since = NULL, resume_at = 0 WHERE org = :org AND name = :id
+"""
 _DISABLE = """
     UPDATE webhooks SET disabled_at = :now, disabled_reason = :reason
     WHERE org = :org AND id = :id AND disabled_at IS NULL RETURNING mode, url

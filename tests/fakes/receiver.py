@@ -8,10 +8,21 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from tests.fakes.upstream import Answer, Asked, Clock, Seen, Upstream, route
+from tests.fakes.upstream import Answer, Clock, HandClock, Seen, Upstream
 
 #: What a receiver answers to the delivery of that number, counted from 0.
 Answering = Callable[[int, Seen], Answer]
+
+
+class WalkingClock(HandClock):
+    """Goes on by itself, as what is paced needs it, and can be moved by hand too."""
+
+    def __init__(self) -> None:
+        super().__init__(time.time())
+        self._began = time.monotonic()
+
+    def __call__(self) -> float:
+        return self.now + time.monotonic() - self._began
 
 
 class Receiver(Upstream):
@@ -23,10 +34,9 @@ class Receiver(Upstream):
         #: When each of `seen` came, by the clock.
         self.times: list[float] = []
 
-    @route("POST", "/{path...}")
-    def take(self, asked: Asked) -> Answer:
+    def _answer(self, seen: Seen) -> Answer:
         self.times.append(self.clock())
-        return self.answering(len(self.times) - 1, asked.seen)
+        return self.answering(len(self.times) - 1, seen)
 
     @property
     def events(self) -> list[dict[str, Any]]:
