@@ -33,15 +33,30 @@ KINDS: dict[str, str] = {
     "/v1/connect/{id}/confirm": "flow",
     "/v1/connections/{id}": "connection",
     "/api-keys/{id}": "api_key",
+    "/v1/webhooks/{id}": "webhook",
+    "/v1/webhooks/{id}/rotate": "webhook",
+    "/v1/webhooks/{id}/enable": "webhook",
+    "/v1/webhooks/{id}/deliveries": "webhook",
+    "/v1/webhooks/{id}/deliveries/{delivery}/replay": "webhook",
+    "/v1/hooks/{id}": "hook",
 }
+#: What belongs to the key that made it and to those above that: to other keys it does not exist.
+OF_ITS_MAKER = ("api_key", "webhook")
 #: What stands for a name of the catalog, which is everybody's.
-NAMES = {"integration": "github", "action": "get_repo"}
+NAMES = {"integration": "github", "action": "get_repo", "delivery": f"dlv_{'0' * 32}"}
 #: Bodies that would be taken, so that whoever is refused is refused for who they are.
 BODIES: dict[str, Any] = {
     "POST /v1/connect": {"integration": "github", "auth": "token"},
     "POST /v1/connect/{id}/confirm": {"user": "default", "handle": "x"},
     "PUT /v1/org/redirect-urls": {"redirect_urls": []},
     "POST /api-keys": {"name": "k"},
+    "POST /v1/webhooks": {"url": "https://ok.example/in", "events": ["run.*"]},
+    "POST /v1/webhooks/{id}/rotate": {},
+    "POST /v1/webhooks/{id}/enable": {},
+    "POST /v1/webhooks/{id}/deliveries/{delivery}/replay": {},
+    "POST /v1/org/signing-secret": {},
+    "POST /v1/hooks": {"integration": "github"},
+    "PUT /v1/hooks/{id}": {"secret": "one that is long enough"},
     "POST /v1/{integration}/{action}": {"params": {"repo": "acme/webapp"}},
 }
 #: What a route cannot do without.
@@ -51,6 +66,7 @@ IN_BODIES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/connect", lambda id: {"integration": "github", "auth": "token", "connection": id}, "connection"),
     ("POST", "/v1/github/get_repo", lambda id: {"params": {"repo": "a/b"}, "connection": id}, "connection"),
     ("POST", "/api-keys", lambda id: {"name": "k", "connections": [id]}, "connection"),
+    ("POST", "/v1/hooks", lambda id: {"integration": "github", "connection": id}, "connection"),
 ]
 
 
@@ -139,6 +155,8 @@ async def furnish(running: RunningGateway, tenant: Tenant, github: Running[GitHu
         tenant.keys[grant] = made["full_key"]
     await asked("DELETE", f"/api-keys/{made['api_key']['id']}")
     tenant.ids["api_key"] = (await asked("POST", "/api-keys", {"name": "a thing"}))["api_key"]["id"]
+    tenant.ids["webhook"] = (await asked("POST", "/v1/webhooks", BODIES["POST /v1/webhooks"]))["id"]
+    tenant.ids["hook"] = (await asked("POST", "/v1/hooks", BODIES["POST /v1/hooks"]))["id"]
 
 
 @pytest.fixture
@@ -164,7 +182,14 @@ def unknown(thing: str) -> str:
 async def belongings(stage: Stage, tenant: Tenant) -> Any:
     """What an org has, as it sees it itself; counts of uses aside."""
     found = {}
-    for path in ("/v1/connections", "/api-keys", "/v1/org/redirect-urls", f"/v1/connect/{tenant.ids['flow']}"):
+    for path in (
+        "/v1/connections",
+        "/api-keys",
+        "/v1/org/redirect-urls",
+        "/v1/webhooks",
+        "/v1/hooks",
+        f"/v1/connect/{tenant.ids['flow']}",
+    ):
         answer = await stage.running.ask("GET", path, key=tenant.org.live)
         found[path] = re.sub(r'"(request_count|last_used_at)":("[^"]*"|\d+|null)', "", answer.body.decode())
     return found
@@ -265,7 +290,7 @@ async def test_a_key_for_something_else_reaches_no_connection(stage: Stage, gran
     key = stage.mine.keys[grant]
     for route in filter(takes_id, ROUTES):
         kind = KINDS[canonical(route.path)]
-        if kind == "api_key":
+        if kind in OF_ITS_MAKER:
             # A key sees itself and what it made.
             answer = await stage.ask(route, key, stage.mine.ids[kind])
             assert answer.status == 404

@@ -47,7 +47,7 @@ class Delivery:
     #: A webhook's id, or the origin that a callback goes to.
     endpoint: str
     #: Where a callback goes; a webhook knows its own.
-    url: str | None
+    url: str | None = field(repr=False)
     mode: Mode
     event: str
     type: str

@@ -67,7 +67,7 @@ class Post(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    url: str
+    url: str = field(repr=False)
     secrets: Sequence[Secret] = field(repr=False)
 
 

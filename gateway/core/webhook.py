@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.core.access import grant_sees
@@ -29,7 +29,7 @@ class Webhook:
     id: str
     org: str
     mode: Mode
-    url: str
+    url: str = field(repr=False)
     events: tuple[str, ...]
     description: str | None = None
     grant: Grant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.access import Plans
@@ -29,7 +29,7 @@ MOST = 100
 class WebhookWish:
     """A webhook that somebody wants."""
 
-    url: str
+    url: str = field(repr=False)
     events: Sequence[str]
     description: str | None = None
 

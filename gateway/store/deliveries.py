@@ -28,12 +28,13 @@ TOPIC: Final = "deliveries"
 #: Rows that another process works on are passed over. On SQLite BEGIN IMMEDIATE lets nobody else in.
 SKIP_LOCKED: dict[Dialect, str] = {"sqlite": "", "postgresql": " FOR UPDATE OF {table} SKIP LOCKED"}
 
-# First one endpoint of each org, the one that has waited longest; then a second one of each, and so on.
+# Those of a suspended org wait. First one endpoint of each org, the one that has waited longest; then a second one of each, and so on.
 _TURNS = """
     SELECT endpoints.org, endpoints.name FROM endpoints JOIN (
         SELECT org, name, due_at, ROW_NUMBER() OVER (PARTITION BY org ORDER BY due_at, name) AS turn
         FROM endpoints
-        WHERE due_at <= {now} AND CAST(:busy AS TEXT) NOT LIKE '%' || org || '%' AND (
+        WHERE due_at <= {now} AND CAST(:busy AS TEXT) NOT LIKE '%' || org || '%'
+            AND org NOT IN (SELECT id FROM orgs WHERE suspended_at IS NOT NULL) AND (
             SELECT COUNT(*) FROM deliveries
             WHERE deliveries.org = endpoints.org AND deliveries.endpoint = endpoints.name
                 AND deliveries.claimed_until > {now}

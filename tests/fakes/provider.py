@@ -12,7 +12,6 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import os
 import secrets
 import shutil
 import subprocess

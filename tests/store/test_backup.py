@@ -15,13 +15,17 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.clients import OAuthClient
+from gateway.core.events import Event
 from gateway.core.keys import Org
+from gateway.core.signing import new_secret
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
+from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
+from gateway.store.hooks import SqlHooks
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
@@ -29,10 +33,22 @@ from gateway.store.migrate import load, migrate
 from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.runs import RunWriter
+from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.sqlite import SqliteDatabase
+from gateway.store.webhooks import SqlWebhooks
 from oauth.secret import Secret
 from oauth.vault import MasterKey, Vault, open_ring
-from tests.store.samples import Clock, a_connection, a_credential, a_flow, a_run, ended, flow_secrets
+from tests.store.samples import (
+    Clock,
+    a_connection,
+    a_credential,
+    a_flow,
+    a_hook,
+    a_run,
+    a_webhook,
+    ended,
+    flow_secrets,
+)
 
 PLANTED = "planted-token-51d2b7"
 
@@ -62,6 +78,13 @@ async def fill(database: Database, clock: Clock) -> Filled:
     await flows.add(flow)
     await flows.start(org.id, flow.connection, state=b"\0state", secrets=flow_secrets(), expires_at=clock.now + 9)
     await SqlLeases(database).acquire("refresh", "a", 30)
+    await SqlWebhooks(database, vault).add(a_webhook(org.id), new_secret(), most=9)
+    await SqlSigningSecrets(database, vault).live(org.id, "live")
+    hook = a_hook(org.id)
+    await SqlHooks(database, vault).add(hook, b"\0hash", Secret(PLANTED), most=9)
+    told = Event.now(org.id, "hook.github", 1_800_000_000.0, payload="größe")
+    await SqlHooks(database, vault).keep(hook, told, ["id 1"], seconds=9)
+    await SqlFanOut(database).fan_out(100)
     runs = RunWriter(database)
     for _ in range(1203):  # more than two batches, and a part of one
         runs.record(ended(a_run(org.id), status=None, credits=1))

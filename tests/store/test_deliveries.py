@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.core.deliveries import PAUSES, Delivery, Outcome, payload_of, pause_after, rest_after
+from gateway.core.deliveries import PAUSES, Delivery, Outcome, pause_after, payload_of, rest_after
 from gateway.core.events import OPERATOR, Event
-from gateway.core.grants import Grant
-from gateway.core.ids import new_id
 from gateway.core.keys import Org
 from gateway.core.signing import new_secret
 from gateway.core.webhook import Webhook
 from gateway.store import deliveries as module
+from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database
 from gateway.store.deliveries import LEASE, TOGETHER, SqlDeliveries
 from gateway.store.events import SqlEvents, append
 from gateway.store.fan_out import SqlFanOut
 from gateway.store.keys import SqlKeys
+from gateway.store.migrate import migrate
+from gateway.store.orgs import SqlOrgs
 from gateway.store.webhooks import SqlWebhooks
-from oauth.vault import Vault
-from tests.store.samples import Clock, opened, until
+from oauth.vault import MasterKey, Vault, open_ring
+from tests.store.samples import Clock, a_webhook, opened, until
 
 WENT = Outcome(status=200)
 FAILED = Outcome(status=500, error="server_error")
@@ -67,21 +68,6 @@ class Queue:
     async def stored(self, delivery: Delivery) -> Delivery:
         found, _ = await self.deliveries.list(delivery.org, delivery.endpoint, limit=1000, cursor=None)
         return next(one for one in found if one.id == delivery.id)
-
-
-def a_webhook(org: str, **changes: object) -> Webhook:
-    webhook = Webhook(
-        id=new_id("whk"),
-        org=org,
-        mode="live",
-        url="https://ok.example/in",
-        events=("*",),
-        grant=Grant(),
-        key=None,
-        by=OPERATOR,
-        created_at=1_800_000_000.0,
-    )
-    return replace(webhook, **changes)  # type: ignore[arg-type]
 
 
 @pytest_asyncio.fixture
@@ -330,6 +316,17 @@ async def test_orgs_take_turns_and_a_busy_one_waits(queue: Queue, other_org: Org
     assert {one.org for one in await queue.claim(50, busy=(queue.org.id,))} == {other_org.id}
 
 
+async def test_what_is_for_a_suspended_org_waits_until_it_is_resumed(queue: Queue) -> None:
+    await queue.subscribe()
+    await queue.happen()
+    await queue.fan_out.fan_out(10)
+    orgs = SqlOrgs(queue.database, clock=queue.clock)
+    await orgs.suspend(queue.org.id)
+    assert await queue.claim() == []
+    await orgs.suspend(queue.org.id, suspended=False)
+    assert len(await queue.claim()) == 1
+
+
 async def test_one_that_kills_every_worker_is_given_up(queue: Queue) -> None:
     """R31: the attempts are counted when they begin."""
     await queue.subscribe()
@@ -445,11 +442,6 @@ def test_the_pauses_grow_and_come_to_75_hours() -> None:
 
 async def test_two_processes_on_one_database_share_the_queue(tmp_path: Path, empty_url: str, clock: Clock) -> None:
     """What one has locked the other passes over, without waiting."""
-    from gateway.store.data_keys import SqlDataKeys
-    from gateway.store.migrate import migrate
-    from gateway.store.orgs import SqlOrgs
-    from oauth.vault import MasterKey, open_ring
-
     async with opened(empty_url, tmp_path / "data") as one, opened(empty_url, tmp_path / "data") as other:
         await migrate(one, tmp_path / "data")
         vault = Vault(await open_ring(SqlDataKeys(one), MasterKey.generate(), has_sealed_values=False))
