@@ -210,14 +210,15 @@ class Deliverer:
             return _Target(
                 url=delivery.url, secrets=await self._signing_secrets.live(delivery.org, delivery.mode)
             )
-        webhook = await self._webhooks.find(delivery.org, delivery.endpoint)
-        if webhook is None:
+        found = await self._webhooks.with_secrets(delivery.org, delivery.endpoint)
+        if found is None:
             return None
+        webhook, secrets = found
         if webhook.disabled_reason is not None:
             # The first to see that its key has ended says so.
             await self._webhooks.disable(webhook.org, webhook.id, webhook.disabled_reason)
             return None
-        return _Target(url=webhook.url, secrets=await self._webhooks.secrets(webhook.org, webhook.id))
+        return _Target(url=webhook.url, secrets=secrets)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         if outcome.error is None:

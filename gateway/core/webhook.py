@@ -87,10 +87,8 @@ class WebhookStore(Protocol):
         """Oldest first."""
         ...
 
-    async def find(self, org: str, webhook_id: str) -> Webhook | None: ...
-
-    async def secrets(self, org: str, webhook_id: str) -> Sequence[Secret]:
-        """Those that sign at this time, the present one first; none where the webhook is gone."""
+    async def with_secrets(self, org: str, webhook_id: str) -> tuple[Webhook, Sequence[Secret]] | None:
+        """And what signs at this time, the present one first."""
         ...
 
     async def rotate(self, org: str, webhook_id: str, *, by: Actor) -> Secret | None:

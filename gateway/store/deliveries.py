@@ -52,20 +52,17 @@ _CLAIM = """
     )
     RETURNING *
 """
-_REST = """
-    UPDATE endpoints SET resume_at = {now} + :rest
-    WHERE org = :org AND name = :endpoint AND resume_at < {now} + :rest
-"""
-_LOOK_AGAIN = """
-    UPDATE endpoints SET due_at = (
-        SELECT CASE WHEN MIN(next_at) < endpoints.resume_at THEN endpoints.resume_at ELSE MIN(next_at) END
-        FROM deliveries
+# Of the endpoint's deliveries the first is looked for, but not before it has rested.
+_RESUME = "CASE WHEN endpoints.resume_at < {now} + :rest THEN {now} + :rest ELSE endpoints.resume_at END"
+_LOOK_AGAIN = f"""
+    UPDATE endpoints SET resume_at = {_RESUME}, due_at = (
+        SELECT CASE WHEN MIN(next_at) < {_RESUME} THEN {_RESUME} ELSE MIN(next_at) END FROM deliveries
         WHERE deliveries.org = endpoints.org AND deliveries.endpoint = endpoints.name AND next_at IS NOT NULL
     )
     WHERE org = :org AND name = :endpoint
 """
 # The row stays as it is, and locked until the transaction ends. Always before the endpoint's deliveries.
-_LOCK = "UPDATE endpoints SET name = name WHERE org = :org AND name = :endpoint RETURNING failures"
+_LOCK = "UPDATE endpoints SET name = name WHERE org = :org AND name = :endpoint RETURNING name"
 _FINISH = """
     UPDATE deliveries SET state = :state, status = :status, error = :error, answer = :answer, claimed_until = NULL,
         next_at = {now} + CAST(:pause AS BIGINT),
@@ -78,7 +75,7 @@ _WORKS = """
 _FAILS = """
     UPDATE endpoints SET failures = failures + 1, failing_since = COALESCE(failing_since, {now})
     WHERE org = :org AND name = :endpoint
-    RETURNING {now} - failing_since AS failing
+    RETURNING failures, {now} - failing_since AS failing
 """
 _DUE_IN = "SELECT due_at - {now} AS ms FROM endpoints WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
 _OPEN = """
@@ -109,6 +106,10 @@ _FORGET_ENDPOINTS = """
 _NEWEST = "dlv_g"
 
 
+class _Late(Exception):
+    """Somebody else has it by now."""
+
+
 class SqlDeliveries:
     """The queue in the database; implements `DeliveryStore`. `clock` replaces the database's own."""
 
@@ -128,8 +129,7 @@ class SqlDeliveries:
                 row = await self._fetch_one(transaction, _CLAIM, org=org, endpoint=endpoint, lease=to_ms(LEASE))
                 if row is not None:
                     claimed.append(_delivery(row))
-                    await self._execute(transaction, _REST, org=org, endpoint=endpoint, rest=to_ms(interval))
-                await transaction.execute(_LOOK_AGAIN, org=org, endpoint=endpoint)
+                await look_again(transaction, self._clock, org, endpoint, rest=interval if row is not None else 0.0)
         return claimed
 
     async def due_in(self) -> float | None:
@@ -139,33 +139,18 @@ class SqlDeliveries:
     async def finish(
         self, delivery: Delivery, state: DeliveryState, outcome: Outcome, *, pause: float | None = None
     ) -> float | None:
-        where = {"org": delivery.org, "endpoint": delivery.endpoint}
-        async with self._database.transaction() as transaction:
-            endpoint = await transaction.fetch_one(_LOCK, **where)
-            changed = await self._execute(
-                transaction,
-                _FINISH,
-                org=delivery.org,
-                id=delivery.id,
-                attempt=delivery.attempt,
-                state=state,
-                status=outcome.status,
-                error=outcome.error,
-                answer=outcome.answer,
-                pause=to_ms(pause),
-            )
-            if endpoint is None or not changed:
-                return None
-            failing = 0.0
-            if outcome.error is None:
-                await transaction.execute(_WORKS, **where)
-            else:
-                row = await self._fetch_one(transaction, _FAILS, **where)
-                assert row is not None
-                failing = to_seconds(row["failing"])
-                rest = rest_after(endpoint["failures"] + 1, outcome.retry_after)
-                await self._execute(transaction, _REST, rest=to_ms(rest), **where)
-            await transaction.execute(_LOOK_AGAIN, **where)
+        org, endpoint, failing, rest = delivery.org, delivery.endpoint, 0.0, 0.0
+        try:
+            async with self._database.transaction() as transaction:
+                if outcome.error is None:
+                    await transaction.execute(_WORKS, org=org, endpoint=endpoint)
+                elif row := await self._fetch_one(transaction, _FAILS, org=org, endpoint=endpoint):
+                    failing, rest = to_seconds(row["failing"]), rest_after(row["failures"], outcome.retry_after)
+                if not await self._note(transaction, delivery, state, outcome, pause):
+                    raise _Late
+                await look_again(transaction, self._clock, org, endpoint, rest=rest)
+        except _Late:
+            return None
         return failing
 
     async def list(
@@ -185,7 +170,7 @@ class SqlDeliveries:
                 if await transaction.fetch_one(sql, org=org, endpoint=endpoint, id=delivery_id) is None:
                     return None
                 raise Refusal("conflict", "This delivery is being sent at the moment.")
-            await transaction.execute(_LOOK_AGAIN, org=org, endpoint=endpoint)
+            await look_again(transaction, self._clock, org, endpoint)
             transaction.tell(TOPIC)
         return _delivery(row)
 
@@ -202,6 +187,24 @@ class SqlDeliveries:
         forgotten = await self._database.execute(_FORGET, before=before)
         await self._database.execute(_FORGET_ENDPOINTS)
         return forgotten
+
+    async def _note(
+        self, transaction: Statements, delivery: Delivery, state: DeliveryState, outcome: Outcome, pause: float | None
+    ) -> bool:
+        """False where it is another worker's by now."""
+        changed = await self._execute(
+            transaction,
+            _FINISH,
+            org=delivery.org,
+            id=delivery.id,
+            attempt=delivery.attempt,
+            state=state,
+            status=outcome.status,
+            error=outcome.error,
+            answer=outcome.answer,
+            pause=to_ms(pause),
+        )
+        return changed == 1
 
     async def _fetch_one(self, statements: Statements, sql: str, **params: str | int | None) -> Row | None:
         return await statements.fetch_one(self._clock.into(sql), **params, **self._clock.params())
@@ -235,9 +238,16 @@ async def add_deliveries(
             payload=payload_of(event),
             **clock.params(),
         )
-    await transaction.execute(_LOOK_AGAIN, org=org, endpoint=endpoint)
+    await look_again(transaction, clock, org, endpoint)
     transaction.tell(TOPIC)
     return True
+
+
+async def look_again(
+    transaction: Statements, clock: DatabaseClock, org: str, endpoint: str, *, rest: float = 0.0
+) -> None:
+    """Notes when the endpoint is due next; for `rest` seconds it is not."""
+    await transaction.execute(clock.into(_LOOK_AGAIN), org=org, endpoint=endpoint, rest=to_ms(rest), **clock.params())
 
 
 async def open_endpoint(transaction: Statements, org: str, endpoint: str) -> None:

@@ -39,7 +39,6 @@ _INSERT = """
     INSERT INTO webhooks (id, org, mode, url, events, description, "grant", key, actor, secrets, created_at)
     VALUES (:id, :org, :mode, :url, :events, :description, :grant, :key, :actor, :secrets, :created_at)
 """
-_SECRETS = "SELECT secrets FROM webhooks WHERE org = :org AND id = :id"
 _SWAP = "UPDATE webhooks SET secrets = :secrets WHERE org = :org AND id = :id AND secrets = :before"
 _ENABLE = """
     UPDATE webhooks SET disabled_at = NULL, disabled_reason = NULL, "grant" = :grant, key = :key, actor = :actor
@@ -97,16 +96,14 @@ class SqlWebhooks:
         now = self._clock()
         return [webhook_of(row, now) for row in await self._database.fetch(_LIST, org=org)]
 
-    async def find(self, org: str, webhook_id: str) -> Webhook | None:
-        row = await self._database.fetch_one(_FIND, org=org, id=webhook_id)
-        return None if row is None else webhook_of(row, self._clock())
-
-    async def secrets(self, org: str, webhook_id: str) -> Sequence[Secret]:
+    async def with_secrets(self, org: str, webhook_id: str) -> tuple[Webhook, Sequence[Secret]] | None:
         """Raises `SealBroken`."""
-        row = await self._database.fetch_one(_SECRETS, org=org, id=webhook_id)
+        row = await self._database.fetch_one(_FIND, org=org, id=webhook_id)
         if row is None:
-            return ()
-        return live(await self._sealed.open(bytes(row["secrets"]), org, webhook_id), self._clock())
+            return None
+        now = self._clock()
+        secrets = await self._sealed.open(bytes(row["secrets"]), org, webhook_id)
+        return webhook_of(row, now), live(secrets, now)
 
     async def rotate(self, org: str, webhook_id: str, *, by: Actor) -> Secret | None:
         row = await self._database.fetch_one(_FIND, org=org, id=webhook_id)

@@ -116,8 +116,8 @@ async def crash(
         async with worker(environ, folder, orgs[0]) as first:
             paths = await _subscribe(first, orgs, receiving.base_url, receiver, endpoints)
         expected: set[tuple[str, str]] = set()
-        # About as long as it takes to kill so many.
-        pause = kills * 1.1 / (deliveries / endpoints)
+        # Faster than it is delivered, so that whoever is killed has much in flight.
+        pause = kills * 0.4 / (deliveries / endpoints)
         writing = asyncio.create_task(_write(opened.database, orgs, paths, deliveries // endpoints, pause, expected))
         killed = 0
         lives = [asyncio.create_task(_live(environ, folder, orgs[0], chance)) for _ in range(workers)]
