@@ -661,6 +661,48 @@ async def test_deliveries_are_paged_newest_first(running: RunningGateway, receiv
         assert (await running.ask("GET", path + wrong)).json()["error"] == "bad_request"
 
 
+async def test_a_delivery_that_no_worker_survived_is_given_up_and_can_be_replayed(
+    running: RunningGateway, receiver: Running[Receiver], clock: HandClock
+) -> None:
+    """R31: each of its claims ran out."""
+    receiver.upstream.answering = answering(500, 200)
+    made = await subscribe(running, receiver.base_url, "api_key.*")
+    await happen(running)
+    [failed] = await settled(running, made["id"], "failed")
+    assert running.services is not None
+    database = running.services.events._database  # type: ignore[attr-defined]
+    await database.execute("UPDATE deliveries SET tries = :tries", tries=len(PAUSES) + 1)
+    clock.move(3600)
+    nudge(running)
+    [dead] = await settled(running, made["id"], "dead")
+    assert dead["last_error"] == "worker_lost" and len(receiver.seen) == 1
+    assert (await shown(running, made["id"]))["active"]
+    path = f"/v1/webhooks/{made['id']}/deliveries/{failed['id']}/replay"
+    assert (await running.ask("POST", path)).status == 202
+    await settled(running, made["id"], "delivered")
+
+
+async def test_a_secret_is_rotated_under_load_and_no_verification_fails(
+    running: RunningGateway, receiver: Running[Receiver]
+) -> None:
+    """T159: a receiver that learns the new secret some time later."""
+    made = await subscribe(running, receiver.base_url, "limit.*")
+    assert running.services is not None
+    rotated = made["secret"]
+    for number in range(30):
+        await running.services.events.add(Event.now(running.org.id, "limit.reached", running.services.clock()))
+        if number == 10:
+            rotated = (await running.ask("POST", f"/v1/webhooks/{made['id']}/rotate")).json()["secret"]
+        await asyncio.sleep(0.01)
+    await receiver.arrival(30)
+    both = [seen for seen in receiver.seen if " " in (seen.header("webhook-signature") or "")]
+    for seen in receiver.seen:
+        verified(seen, made["secret"])
+    assert both
+    for seen in both:
+        verified(seen, rotated)
+
+
 # --------------------------------------------------------------------------------------------- fairness and pace
 
 
@@ -702,6 +744,35 @@ async def test_one_endpoint_that_hangs_holds_up_no_other(tmp_path: Path) -> None
             release.set()
         took.sort()
         assert took[int(len(took) * 0.99)] < 2.0
+
+
+async def test_one_with_a_queue_keeps_its_pace_beside_one_that_hangs_with_a_queue(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    class Slow(Receiver):
+        async def _record(self, request: Any) -> Seen:
+            seen = await super()._record(request)
+            if seen.path == "/hangs":
+                await release.wait()
+            return seen
+
+    async with serve(Slow()) as receiver, gateway(tmp_path, webhook_rate="50") as running:
+        for path in ("/hangs", "/works"):
+            await subscribe(running, receiver.base_url + path, "limit.*")
+        assert running.services is not None
+        loop = asyncio.get_running_loop()
+        try:
+            for _ in range(60):
+                await running.services.events.add(Event.now(running.org.id, "limit.reached", running.services.clock()))
+            began = loop.time()
+
+            async def all_told() -> bool:
+                return len([seen for seen in receiver.seen if seen.path == "/works"]) == 60
+
+            await until(all_told)
+            assert loop.time() - began < 6
+        finally:
+            release.set()
 
 
 async def test_an_endpoint_that_comes_back_is_not_flooded(tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ class Outcome:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Whether an endpoint is due, though perhaps not for us, and in how many seconds the next one will be."""
+
+    is_now: bool
+    next_in: float | None
+
+
 class FanOut(Protocol):
     """What makes deliveries of events."""
 
@@ -116,9 +124,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def due_in(self) -> float | None:
-        """Seconds until an endpoint is due, not positive where one is; None where none will be."""
-        ...
+    async def due(self) -> Due: ...
 
     async def finish(
         self, delivery: Delivery, state: DeliveryState, outcome: Outcome, *, pause: float | None = None

@@ -135,19 +135,20 @@ class Deliverer:
     async def _turn(self) -> float:
         """Does what there is to do at this moment; seconds until there may be more."""
         found = await self._fan_out.fan_out(_FANNED_OUT_AT_ONCE)
-        due = await self._deliveries.due_in()
-        while due is not None and due <= 0 and (room := min(self._slots() - len(self._attempts), _CLAIMED_AT_ONCE)) > 0:
+        due = await self._deliveries.due()
+        while due.is_now and (room := min(self._slots() - len(self._attempts), _CLAIMED_AT_ONCE)) > 0:
             claimed = await self._deliveries.claim(room, busy=self._busy(), interval=self._interval)
             for delivery in claimed:
                 self._begin(delivery)
-            due = await self._deliveries.due_in()
+            due = await self._deliveries.due()
             if not claimed:
+                # What is due waits for something else: an attempt in flight, or its org.
                 break
         if found == _FANNED_OUT_AT_ONCE:
             return 0.0
         # Processes that started together shall not look together.
         poll = POLL * random.uniform(0.8, 1.2)  # noqa: S311 - nothing depends on its being unknown
-        return poll if due is None or due <= 0 else min(due, poll)
+        return poll if due.next_in is None else min(due.next_in, poll)
 
     def _slots(self) -> int:
         """More from second to second: what has piled up must not fall on a process that has just started."""

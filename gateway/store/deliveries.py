@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from gateway.core.deliveries import Delivery, DeliveryState, Outcome, payload_of, rest_after
+from gateway.core.deliveries import Delivery, DeliveryState, Due, Outcome, payload_of, rest_after
 from gateway.core.errors import Refusal
 from gateway.core.events import Event
 from gateway.core.ids import new_ordered_id
@@ -28,7 +28,8 @@ TOPIC: Final = "deliveries"
 #: Rows that another process works on are passed over. On SQLite BEGIN IMMEDIATE lets nobody else in.
 SKIP_LOCKED: dict[Dialect, str] = {"sqlite": "", "postgresql": " FOR UPDATE OF {table} SKIP LOCKED"}
 
-# Those of a suspended org wait. First one endpoint of each org, the one that has waited longest; then a second one of each, and so on.
+# First one endpoint of each org, the one that has waited longest; then a second one of each, and so on. Those of a
+# suspended org wait.
 _TURNS = """
     SELECT endpoints.org, endpoints.name FROM endpoints JOIN (
         SELECT org, name, due_at, ROW_NUMBER() OVER (PARTITION BY org ORDER BY due_at, name) AS turn
@@ -77,7 +78,10 @@ _FAILS = """
     WHERE org = :org AND name = :endpoint
     RETURNING failures, {now} - failing_since AS failing
 """
-_DUE_IN = "SELECT due_at - {now} AS ms FROM endpoints WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
+_DUE = """
+    SELECT COUNT(CASE WHEN due_at <= {now} THEN 1 END) AS due, MIN(CASE WHEN due_at > {now} THEN due_at END) - {now} AS ms
+    FROM endpoints WHERE due_at IS NOT NULL
+"""
 _OPEN = """
     INSERT INTO endpoints (org, name, due_at, resume_at, failures, failing_since)
     VALUES (:org, :endpoint, NULL, 0, 0, NULL) ON CONFLICT (org, name) DO NOTHING
@@ -132,9 +136,10 @@ class SqlDeliveries:
                 await look_again(transaction, self._clock, org, endpoint, rest=interval if row is not None else 0.0)
         return claimed
 
-    async def due_in(self) -> float | None:
-        row = await self._database.fetch_one(self._clock.into(_DUE_IN), **self._clock.params())
-        return None if row is None else to_seconds(row["ms"])
+    async def due(self) -> Due:
+        row = await self._database.fetch_one(self._clock.into(_DUE), **self._clock.params())
+        assert row is not None
+        return Due(is_now=row["due"] > 0, next_in=to_seconds(row["ms"]))
 
     async def finish(
         self, delivery: Delivery, state: DeliveryState, outcome: Outcome, *, pause: float | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.core.deliveries import PAUSES, Delivery, Outcome, pause_after, payload_of, rest_after
+from gateway.core.deliveries import PAUSES, Delivery, Due, Outcome, pause_after, payload_of, rest_after
 from gateway.core.events import OPERATOR, Event
 from gateway.core.keys import Org
 from gateway.core.signing import new_secret
@@ -209,7 +209,7 @@ async def test_a_claim_runs_out_and_the_late_finisher_changes_nothing(queue: Que
     assert await queue.deliveries.finish(second, "delivered", WENT) == 0.0
     assert (await queue.stored(second)).state == "delivered"
     assert await queue.deliveries.finish(second, "failed", FAILED, pause=1) is None
-    assert await queue.deliveries.due_in() is None
+    assert await queue.deliveries.due() == Due(is_now=False, next_in=None)
 
 
 async def test_who_is_late_but_not_replaced_may_still_finish(queue: Queue) -> None:
@@ -229,7 +229,7 @@ async def test_a_failed_one_is_due_again_after_its_pause(queue: Queue) -> None:
     first = await queue.one()
     queue.clock.move(1)
     assert await queue.deliveries.finish(first, "failed", FAILED, pause=300) == 0.0
-    assert await queue.deliveries.due_in() == 300
+    assert await queue.deliveries.due() == Due(is_now=False, next_in=300.0)
     queue.clock.move(299.9)
     assert await queue.claim() == []
     queue.clock.move(0.1)
@@ -279,9 +279,8 @@ async def test_an_endpoint_that_failed_five_times_in_a_row_rests_ever_longer(que
     for _ in range(14):
         one = await queue.one()
         await queue.deliveries.finish(one, "failed", FAILED, pause=1e6)
-        due = await queue.deliveries.due_in()
-        assert due is not None
-        rests.append(max(0.0, due))
+        due = await queue.deliveries.due()
+        rests.append(0.0 if due.is_now else due.next_in or 0.0)
         queue.clock.move(rests[-1])
     assert rests == [0, 0, 0, 0, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
     await queue.deliveries.finish(await queue.one(), "delivered", WENT)
