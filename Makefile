@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: run test install dev lint bench help lock
+.PHONY: run test install dev lint fuzz bench help lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy gateway oauth skills_catalog tests benchmarks
 	$(BIN)/lint-imports --no-cache
+
+fuzz: dev ## Try out the description of the API on a running gateway, for half an hour
+	$(BIN)/python -m tests.contract.fuzz
 
 bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
 	$(BIN)/python -m benchmarks.bench_call

@@ -14,9 +14,11 @@ from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.core.access import Access, Plans
+from gateway.core.access import Access, Plans, PrincipalsById
+from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
 from gateway.core.budgets import Budgets
+from gateway.core.carrying import Carrier
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.clients import OAuthClient
@@ -25,27 +27,45 @@ from gateway.core.connections import Connections
 from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
 from gateway.core.delivering import Deliverer
+from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
+from gateway.core.deprecations import Deprecations
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
-from gateway.core.gateway import Gateway, Sizes
+from gateway.core.fetching import Fetching
+from gateway.core.files import Files
+from gateway.core.following import Following
+from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.hooks import Hooks
 from gateway.core.ids import new_id
+from gateway.core.kept import AnswerCache, KeptAnswers
+from gateway.core.later import Later, RunWorker
 from gateway.core.limits import Limits
 from gateway.core.links import Links
+from gateway.core.once import Once
 from gateway.core.overrides import chosen
+from gateway.core.paging import Paging
+from gateway.core.preflight import Preflight
+from gateway.core.preparation import Preparation
 from gateway.core.providers import Providers
+from gateway.core.repeats import Repeats
 from gateway.core.replicas import EVERY, Replicas
+from gateway.core.results import Results
+from gateway.core.run_book import RunBook
+from gateway.core.shaping import Shaping
 from gateway.core.usage import Usage
 from gateway.core.webhooks import Webhooks
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
-from gateway.rest import routes as rest_routes
+from gateway.rest.routes import ROUTES
+from gateway.rest.shapes import SHAPES
 from gateway.settings import BadSetting, Installation, Settings
+from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.deliveries import TOPIC as DELIVERIES
 from gateway.store.deliveries import SqlDeliveries
+from gateway.store.deprecations import SqlDeprecations
 from gateway.store.events import TOPIC as EVENTS
 from gateway.store.events import SqlEvents
 from gateway.store.fan_out import SqlFanOut
@@ -55,6 +75,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
 from gateway.store.orgs import SqlOrgs
+from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
 from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.valkey import ValkeyCounters
@@ -64,10 +85,12 @@ from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
 from gateway.upstream.post import DeliveryPost
 from gateway.upstream.token_http import TokenHttp
+from gateway.web import health
 from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
-from gateway.web.health import healthz, readyz
+from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.worker import Worker
 from oauth.credentials import CredentialSource
@@ -75,9 +98,13 @@ from oauth.vault import MasterKey
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import SHIPPED, load_catalog
 
+#: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
+API_ROUTES = (*ROUTES, *health.ROUTES)
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
+#: Seconds for which an Idempotency-Key means the same call.
+_KEY_MEMORY = 86_400.0
 #: New objects after which the collector looks for circles; calls make next to none.
 _COLLECT_AFTER = 20_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -103,8 +130,7 @@ def make_web_app(services: Services) -> web.Application:
     """All surfaces as one application."""
     app = web.Application(middlewares=[boundary], client_max_size=services.settings.body_limit)
     app[SERVICES] = services
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    app.add_routes(rest_routes.routes())
+    app.add_routes(mounted(services.description.routes))
     app.add_routes(ui_routes.routes())
     return app
 
@@ -214,6 +240,8 @@ async def _services(
     if settings.valkey_url is not None:
         shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
+    discovery = Discovery(catalogs, connections, providers, public_url)
+    deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
     webhooks, hooks = SqlWebhooks(database, vault, clock=clock), SqlHooks(database, vault, clock=clock)
     signing_secrets = SqlSigningSecrets(database, vault, clock=clock)
@@ -232,10 +260,90 @@ async def _services(
     )
     for topic in (EVENTS, DELIVERIES):
         database.listen(topic, deliverer.wake)
+    credentials = Credentials(source, links, clock)
+    budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
+    queue = SqlQueue(database, vault, clock=database_clock)
+    blobs = SqlBlobs(database, vault, clock=clock)
+    kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
+    files = Files(
+        blobs,
+        most=settings.file_limit,
+        room=settings.storage_limit,
+        retention=settings.file_retention,
+        public_url=public_url,
+        clock=clock,
+    )
+    cache = AnswerCache(kept, runs, queue, clock=clock)
+    preparation = Preparation(
+        catalogs=catalogs, connections=connections, credentials=credentials, links=links, plans=plans, clock=clock
+    )
+    carrier = Carrier(
+        preparation=preparation,
+        credentials=credentials,
+        fetching=Fetching(upstream, files, limit=settings.response_limit, inline=settings.inline_limit),
+        paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
+        admission=Admission(limits, budgets),
+        budgets=budgets,
+        repeats=Repeats(clock=clock),
+        cache=cache,
+        clock=clock,
+    )
+    book = RunBook(runs, queue, kept, changes, catalogs, public_url=public_url, clock=clock)
+    once = Once(
+        carrier=carrier,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        owner_id=owner_id,
+        ceiling=settings.sync_ceiling,
+        clock=clock,
+    )
+    later = Later(queue=queue, once=once, book=book, kept=kept, changes=changes, clock=clock)
+    gateway = Gateway(
+        preparation=preparation,
+        carrier=carrier,
+        once=once,
+        later=later,
+        cache=cache,
+        shaping=Shaping(kept, runs, queue, public_url=public_url),
+        runs=runs,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        ceiling=settings.sync_ceiling,
+        owner_id=owner_id,
+        clock=clock,
+    )
+    worker = RunWorker(
+        queue=queue,
+        preparation=preparation,
+        carrier=carrier,
+        following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
+        kept=kept,
+        changes=changes,
+        principal_of=PrincipalsById(keys, orgs, plans, clock=clock),
+        owner_id=owner_id,
+        at_once=settings.run_workers,
+        clock=clock,
+    )
+    health = Health(database.check)
+
+    async def end_runs() -> None:
+        left = health.left(settings.drain if health.draining else 0.0)
+        await asyncio.gather(worker.close(left), gateway.close(left))
+
+    worker.start()
+    stack.push_async_callback(end_runs)
     await stack.enter_async_context(
         Worker(
             [
+                ("settle runs of processes that are gone", 5.0, worker.settle),
+                ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
+                ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", EVERY, replicas.look),
+                ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
@@ -257,23 +365,14 @@ async def _services(
         ),
         events=events,
         limits=limits,
-        usage=Usage(
-            ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock
-        ),
-        gateway=Gateway(
-            catalogs=catalogs,
-            connections=connections,
-            credentials=Credentials(source, links, clock),
-            upstream=upstream,
-            runs=runs,
-            links=links,
-            plans=plans,
-            limits=limits,
-            budgets=Budgets(providers.client_name, replicas=replicas, clock=clock),
-            sizes=Sizes(response=settings.response_limit, inline=settings.inline_limit),
-            clock=clock,
-        ),
-        discovery=Discovery(catalogs, connections, providers, public_url),
+        usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
+        gateway=gateway,
+        preflight=Preflight(preparation, limits, budgets),
+        runs=book,
+        results=Results(kept),
+        files=files,
+        discovery=discovery,
+        description=Description(API_ROUTES, SHAPES, discovery, public_url=public_url),
         connecting=Connecting(
             catalogs=catalogs,
             providers=providers,
@@ -315,7 +414,8 @@ async def _services(
             public_url=public_url,
             clock=clock,
         ),
-        health=Health(database.check),
+        health=health,
+        stop_taking=worker.stop_taking,
         request_log=request_log,
         clock=clock,
     )
@@ -377,5 +477,6 @@ async def serve(
             announce(f"http://{host}:{port}")
             await stop.wait()
             services.health.drain()
+            services.stop_taking()
         finally:
             await listener.cleanup()

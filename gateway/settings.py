@@ -56,6 +56,12 @@ def _rate(text: str) -> float:
     return float(text)
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,3}", text, re.ASCII):
+        raise ValueError("a whole number from 1 to 9999")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
         raise ValueError("a port from 0 to 65535")
@@ -158,12 +164,18 @@ class Settings:
         (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
+    run_workers: int = _option(32, _count, "Runs that one process carries out at once; more wait in line.")
     retention: int = _option(
         7 * 86400, _days, "How long ended calls, events and deliveries are kept: 7d, 12h, or seconds."
     )
     webhook_rate: float = _option(20.0, _rate, "Deliveries a second to one webhook, after an outage too.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
+    file_limit: int = _option(100 * 1024**2, _size, "Largest file, given for a call or answered by one.")
+    file_retention: int = _option(86400, _days, "How long files are kept: 1d, 12h, or seconds.")
+    storage_limit: int = _option(
+        10 * 1024**3, _size, "What an org's files and kept answers may take; more files are refused then."
+    )
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
     drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
     trusted_proxies: tuple[Network, ...] = _option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from skills_catalog import templates
@@ -35,7 +36,6 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
     if spec.get("cache") and effect != "read":
         definition.note((*at, "cache"), f"Only actions that read can be cached; the effect of this one is {effect}.")
     definition.jmespath((*at, "brief"), spec.get("brief"))
-    deprecated = spec.get("deprecated")
     return Skill(
         integration=slug,
         name=name,
@@ -57,7 +57,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         cost=spec.get("cost", 1),
         requires_plan=spec.get("requires_plan"),
         lifecycle=spec.get("lifecycle"),
-        deprecated=Deprecation(**deprecated) if deprecated else None,
+        deprecated=_deprecation(definition, (*at, "deprecated"), spec.get("deprecated")),
         errors=tuple(_error_hint(error) for error in spec.get("errors", ())),
         examples=tuple(_example(example) for example in spec["examples"]),
         synonyms=tuple(spec.get("synonyms", ())),
@@ -137,6 +137,25 @@ def param_exists(definition: Definition, at: Path, name: str, params: Iterable[s
     names = list(params)
     if name not in names:
         definition.note(at, f"There is no param {name}.{meant(name, names)}")
+
+
+def _deprecation(definition: Definition, at: Path, spec: Any) -> Deprecation | None:
+    if spec is None:
+        return None
+    since = _day(definition, (*at, "since"), spec["since"])
+    sunset = _day(definition, (*at, "sunset"), spec["sunset"]) if "sunset" in spec else None
+    if sunset is not None and sunset <= since:
+        definition.note((*at, "sunset"), "Must be after `since`: whoever uses it needs time to change.")
+    return Deprecation(since=since, sunset=sunset, use=spec.get("use"))
+
+
+def _day(definition: Definition, at: Path, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        # RFC 3339 has a year 0.
+        definition.note(at, "Must be a day such as 2026-11-30.")
+        return date.min
 
 
 def _error_hint(spec: Mapping[str, Any]) -> ErrorHint:

@@ -5,7 +5,6 @@ The loader refuses what cannot work; these rules are for what the shipped catalo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,9 +231,9 @@ def _fields_are_used(integration: Integration) -> Found:
             message = "Nothing uses this field: no URL, no header, no `default_for`."
             yield "warning", ("connection", field.name), message
     for skill in integration.skills.values():
-        use = skill.deprecated.use if skill.deprecated else None
-        if use and re.fullmatch(r"[a-z][a-z0-9_]*", use) and use not in integration.skills:
-            yield "error", _at(skill, "deprecated", "use"), f"There is no action {use}."
+        slug, _, name = (skill.successor or "").partition(".")
+        if slug == integration.slug and name not in integration.skills:
+            yield "error", _at(skill, "deprecated", "use"), f"There is no action {name}."
 
 
 # ---------------------------------------------------------------------- words

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 Effect = Literal["read", "create", "update", "delete", "send"]
 Location = Literal["path", "query", "header", "body", "form", "file"]
 AuthType = Literal["oauth2", "client_credentials", "bearer", "api_key", "basic", "oauth1", "jwt_bearer", "none"]
 Json = Any
+
+_ACTION = re.compile(r"(?:[a-z][a-z0-9_]*\.)?[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +174,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deprecation:
-    since: str
-    sunset: str | None = None
+    """Since when an action is not to be used any more, after which day it may be gone, and what is used instead."""
+
+    since: date
+    sunset: date | None = None
+    #: Another action, or words.
     use: str | None = None
 
 
@@ -230,6 +237,14 @@ class Skill:
     def id(self) -> str:
         return f"{self.integration}.{self.name}"
 
+    @property
+    def successor(self) -> str | None:
+        """`integration.action` of what is used instead of a deprecated one, where it names an action."""
+        use = self.deprecated.use if self.deprecated else None
+        if use is None or not _ACTION.fullmatch(use):
+            return None
+        return use if "." in use else f"{self.integration}.{use}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integration:
@@ -258,6 +273,12 @@ class Integration:
     source: str = ""
     #: SHA-256 of what the file says; comments and layout do not change it.
     digest: str = ""
+
+    #: Whether any of its actions is answered from earlier answers.
+    has_cache: bool = field(init=False, default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_cache", any(skill.cache for skill in self.skills.values()))
 
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""

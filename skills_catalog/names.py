@@ -41,6 +41,9 @@ SLUG = re.compile(r"[a-z][a-z0-9_]{0,63}")
 #: RFC 9110 §5.6.2 `token`.
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+#: A media type as a part of a form may have it (RFC 7578 §4.4).
+MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(?:; ?[A-Za-z0-9_-]+=[A-Za-z0-9_.-]+)?"
+
 # Set by the transport, or by the credential alone; a definition or a param that sets them could
 # smuggle requests (RFC 9112 §11.2) or pass for somebody else.
 _TRANSPORT_HEADERS = frozenset(

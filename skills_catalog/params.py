@@ -11,7 +11,7 @@ from typing import Any
 from skills_catalog import templates
 from skills_catalog.definition import Definition, Path, meant
 from skills_catalog.model import Json, Location, Param, Placement, RequestTemplate, Text, Variable
-from skills_catalog.names import is_header_name, is_reserved_header
+from skills_catalog.names import MEDIA_TYPE, is_header_name, is_reserved_header
 from skills_catalog.schemas import check_size, with_definitions
 
 #: What callers give for a file where the definition says nothing else.
@@ -23,7 +23,7 @@ FILE_SCHEMA: Mapping[str, Json] = {
             "properties": {
                 "content": {"type": "string", "contentEncoding": "base64"},
                 "filename": {"type": "string", "maxLength": 255},
-                "content_type": {"type": "string", "maxLength": 100},
+                "content_type": {"type": "string", "maxLength": 100, "pattern": f"^{MEDIA_TYPE}$"},
             },
             "required": ["content"],
             "additionalProperties": False,

@@ -19,6 +19,7 @@ from skills_catalog.validation import compile_schema, expectation, known_propert
 
 SCHEMA_FILE = Path(__file__).with_name("integration.schema.json")
 
+_DAY = "must be a day such as 2026-11-30"
 _NAME = "must be lower-case letters, digits and `_`, beginning with a letter, at most 64 of them"
 # What a pattern or a choice of our schema means, by where it stands there.
 _MEANING = {
@@ -27,6 +28,8 @@ _MEANING = {
     ("$defs", "field_name"): "must be letters, digits and `_`, beginning with a letter or `_`, at most 64",
     ("$defs", "category"): "must be lower-case letters, digits, `-` and `_`, beginning with a letter",
     ("$defs", "duration"): "must be seconds, or a duration such as 30s, 5m or 1h",
+    ("$defs", "action", "properties", "deprecated", "properties", "since"): _DAY,
+    ("$defs", "action", "properties", "deprecated", "properties", "sunset"): _DAY,
     ("$defs", "header_name"): "must be a header name: letters, digits and `-`",
     ("$defs", "action", "properties", "request"): (
         "must be a method and a path after the base URL, such as GET /users/{id}"
@@ -85,7 +88,7 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _meaning(error: ValidationError, at: Sequence[str | int]) -> str:
-    if error.kind.name in ("pattern", "anyOf", "maxLength", "minLength"):
+    if error.kind.name in ("pattern", "anyOf", "maxLength", "minLength", "format"):
         path = tuple(error.schema_path)[:-1]
         for length in range(len(path), 1, -1):
             if path[:length] in _MEANING:

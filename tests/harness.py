@@ -24,6 +24,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.orgs import SqlOrgs
 from gateway.web.context import Services
 from gateway.web.server import Listener
+from tests.conformance import assert_described
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Upstreams and OAuth servers of the tests live on loopback.
@@ -72,7 +73,10 @@ class RunningGateway:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request. `key=""` sends none; `body` is sent as JSON, `raw` as it is."""
+        """One request. `key=""` sends none; `body` is sent as JSON, `raw` as it is.
+
+        Whatever comes back must be as `/openapi.json` describes it.
+        """
         sent = dict(headers or {})
         key = self.org.live if key is None else key
         if key:
@@ -84,7 +88,9 @@ class RunningGateway:
         async with self.session.request(
             method, self.url + path, data=raw, headers=sent, allow_redirects=False
         ) as response:
-            return Answer(status=response.status, headers=response.headers, body=await response.read())
+            answer = Answer(status=response.status, headers=response.headers, body=await response.read())
+        assert_described(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     async def call(self, integration: str, action: str, params: Any = None, **more: Any) -> Answer:
         """Executes an action: `POST /v1/{integration}/{action}`."""
@@ -96,7 +102,12 @@ class RunningGateway:
     def forget_pace(self) -> None:
         """What was learnt of the pace that upstreams take: another test's 429 is not this one's."""
         assert self.services is not None
-        self.services.gateway._budgets._scopes.clear()
+        self.services.gateway._carrier._budgets._scopes.clear()
+
+    async def forget_answers(self) -> None:
+        """What is kept for later reads: each call asks its upstream again."""
+        assert self.services is not None
+        await self.services.gateway._queue.withdraw(self.org.id, "")  # type: ignore[attr-defined]
 
     async def connect(self, integration: str, credentials: Mapping[str, str], **more: Any) -> str:
         """Connects at once with a credential; gives back the connection's id."""

@@ -110,7 +110,7 @@ async def test_a_poll_that_waits_in_vain_says_pending_when_its_time_is_up(one_de
 
 async def test_a_wait_out_of_bounds_is_refused_by_name(one_desk: Desk) -> None:
     begun = await one_desk.begin()
-    for wait in ("-1", "x", "301", "1.5", ""):
+    for wait in ("-1", "x", "3601", "1.5", ""):
         answer = await one_desk.running.ask("GET", f"/v1/connect/{begun['connection_id']}?wait={wait}")
         assert (answer.status, answer.json()["error"]) == (400, "bad_request")
         assert "wait" in answer.json()["message"]

@@ -87,7 +87,7 @@ async def test_a_key_of_one_user_acts_for_that_user_and_no_other(running: Runnin
 
 async def test_a_pinned_key_uses_its_connections_alone(running: RunningGateway) -> None:
     key = (await make(running))["full_key"]
-    await refused(running, "bad_request", key=key, connections=["conn_nobodys"])
+    await refused(running, "not_found", key=key, connections=["conn_nobodys"])
     await refused(running, "bad_request", key=key, connections=[])
 
 

@@ -55,9 +55,10 @@ async def test_where_nobody_knows_what_was_granted_the_upstream_is_asked(desk: D
     assert services is not None
     [shown] = await services.connecting.connections(desk.running.org.id, "oauth", "demo")
     # As a provider that does not say what it granted leaves it.
-    database = services.gateway._connections._store._database  # type: ignore[attr-defined]
+    connections = services.gateway._preparation._connections
+    database = connections._store._database  # type: ignore[attr-defined]
     await database.execute("UPDATE connections SET scopes = NULL WHERE id = :id", id=shown["id"])
-    services.gateway._connections._forget(desk.running.org.id)
+    connections._forget(desk.running.org.id)
     answer = await desk.running.call("demo", "profile", user="oauth")
     assert answer.status == 200, answer.body
 

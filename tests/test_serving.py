@@ -85,7 +85,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.web.server.LINGER", 0.3)
     monkeypatch.setattr("gateway.web.server.WRITE_STALL", 500)
     monkeypatch.setattr("gateway.web.bodies.BODY_DEADLINE", 0.3)
-    monkeypatch.setattr("gateway.rest.calls._STALL", 0.5)
+    monkeypatch.setattr("gateway.web.streaming._STALL", 0.5)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nX-Slow: "])

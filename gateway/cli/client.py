@@ -53,10 +53,16 @@ class Client:
     answer_timeout: float = ANSWER_TIMEOUT
 
     def ask(
-        self, method: str, path: str, *, query: Mapping[str, str | None] | None = None, body: Json = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer, if it is none of the gateway's errors; CommandFailed otherwise."""
-        with self.open(method, path, query=query, body=body) as response:
+        with self.open(method, path, query=query, body=body, headers=headers) as response:
             try:
                 content = response.read()
             except (OSError, http.client.HTTPException) as error:
@@ -67,26 +73,33 @@ class Client:
 
     @contextmanager
     def open(
-        self, method: str, path: str, *, query: Mapping[str, str | None] | None = None, body: Json = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer with its body still to be read."""
         place = checked_url(self.url)
         target = place.path.rstrip("/") + path
         if given := {name: value for name, value in (query or {}).items() if value is not None}:
             target += "?" + urlencode(given)
-        headers = {
+        sent = {
             "Authorization": f"Bearer {self.api_key}",
             "Accept": "application/json",
             "User-Agent": "skillway-cli",
+            **(headers or {}),
         }
         content = None
         if body is not None:
             content = dumps(body).encode()
-            headers["Content-Type"] = "application/json"
-        connection, target = self._connect(place, target, headers)
+            sent["Content-Type"] = "application/json"
+        connection, target = self._connect(place, target, sent)
         try:
             try:
-                connection.request(method, target, body=content, headers=headers)
+                connection.request(method, target, body=content, headers=sent)
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise lost(error) from error

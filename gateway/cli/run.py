@@ -6,11 +6,12 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,6 +36,15 @@ _CHUNK = 64 * 1024
 @click.option("--params", metavar="JSON|@FILE|-", help="The params as one JSON object; flags go before it.")
 @click.option("--user", metavar="USER", help="The end user on whose behalf the call is made.")
 @click.option("--connection", metavar="ID", help="Which connection to use, where several fit.")
+@click.option("--async", "is_async", is_flag=True, help="Do not wait for the answer: a run to poll comes back.")
+@click.option("--wait", type=click.FloatRange(0, 3600), metavar="S", help="Seconds to wait for the end of long work.")
+@click.option("--select", metavar="EXPR", help="JMESPath: the part of the upstream's body that is wanted.")
+@click.option("--brief", is_flag=True, help="The action's own short view, where it has one.")
+@click.option("--max-bytes", type=click.IntRange(256), metavar="N", help="Most bytes; what is cut is kept whole.")
+@click.option("--max-items", type=click.IntRange(0), metavar="N", help="Most items; what is cut is kept whole.")
+@click.option("--all", "all_pages", is_flag=True, help="Follow the pages of a list, and join their items.")
+@click.option("--idempotency-key", metavar="K", help="Sent again, the call is not made again: its answer comes back.")
+@click.option("--dry-run", is_flag=True, help="Only say what is in the way, and what would be sent.")
 @click.option("--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data.")
 @click.option(
     "-o", "--output", "to", metavar="FILE", help="Write the answer to FILE if the upstream accepted the call."
@@ -45,14 +55,18 @@ _CHUNK = 64 * 1024
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     params: str | None,
     user: str | None,
     connection: str | None,
+    idempotency_key: str | None,
+    dry_run: bool,
     raw: bool,
     to: str | None,
     integration: str,
     action: str,
     words: tuple[str, ...],
+    **shape: Any,
 ) -> None:
     """Call an action and print its answer as JSON.
 
@@ -64,6 +78,8 @@ def run(
     skillway run github create_issue --repo acme/webapp --title "Bug report" --labels bug,priority
     skillway run --params @issue.json github create_issue
     skillway run --raw -o report.zip shop download_report --id 7
+
+    skillway run --wait 120 overten generate_excel --prompt "Sales by month"
 
     Exit code: 0 the upstream said 2xx; 1 it said 4xx, or the call was not allowed or not valid; 2 no answer, or 5xx.
     """
@@ -83,9 +99,13 @@ def run(
     body: dict[str, Json] = {"params": members}
     body |= {"user": user} if user is not None else {}
     body |= {"connection": connection} if connection is not None else {}
-    send = _run_raw if raw else _run
+    body |= _shape(**shape)
+    headers = {"Idempotency-Key": _header_value(idempotency_key)} if idempotency_key is not None else {}
     try:
-        code = send(client, path, body, None if to in (None, "-") else Path(str(to)))
+        if dry_run:
+            context.exit(_dry_run(client, {"integration": integration, "action": action, **body}, headers))
+        send = _run_raw if raw else _run
+        code = send(client, path, body, headers, None if to in (None, "-") else Path(str(to)))
     except CommandFailed as failed:
         raise _with_the_way_to_connect(failed, integration, user) from failed
     context.exit(code)
@@ -98,10 +118,45 @@ def exit_code(upstream_status: int) -> int:
     return REFUSED if upstream_status < 500 else UNREACHED
 
 
-def _run(client: Client, path: str, body: Json, to: Path | None) -> int:
+def _shape(
+    is_async: bool,
+    wait: float | None,
+    select: str | None,
+    brief: bool,
+    max_bytes: int | None,
+    max_items: int | None,
+    all_pages: bool,
+) -> dict[str, Json]:
+    """The fields of a call's body that say how it is made, and what of its answer is wanted."""
+    shape: dict[str, Json] = {name: True for name, on in (("async", is_async), ("all", all_pages)) if on}
+    shape |= {"view": "brief"} if brief else {}
+    shape |= {"select": select} if select is not None else {}
+    for name, number in (("wait", wait), ("max_bytes", max_bytes), ("max_items", max_items)):
+        if number is not None:
+            shape[name] = Number(text=f"{number:g}" if isinstance(number, float) else str(number))
+    return shape
+
+
+def _header_value(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable():
+        raise refused("--idempotency-key takes printable ASCII characters.")
+    return text
+
+
+def _dry_run(client: Client, body: Json, headers: Mapping[str, str]) -> int:
+    answer = client.ask("POST", "/v1/preflight", body=body, headers=headers)
+    output.answer(answer.body)
+    return 0 if answer.members().get("ok") is True else REFUSED
+
+
+def _run(client: Client, path: str, body: Json, headers: Mapping[str, str], to: Path | None) -> int:
     with output.spinner(path.removeprefix("/v1/")):
-        answer = client.ask("POST", path, body=body)
+        answer = client.ask("POST", path, body=body, headers=headers)
     page = _page(answer)
+    if answer.status == 202:
+        output.answer(answer.body)
+        output.note(f"It goes on as a run: `skillway runs show --wait 60 {page.get('run_id')}` tells of it.")
+        return 0
     status = _status(answer.headers, page)
     if to is not None and exit_code(status) == 0:
         _write(to, iter((answer.body,)))
@@ -112,10 +167,12 @@ def _run(client: Client, path: str, body: Json, to: Path | None) -> int:
     return exit_code(status)
 
 
-def _run_raw(client: Client, path: str, body: Json, to: Path | None) -> int:
+def _run_raw(client: Client, path: str, body: Json, headers: Mapping[str, str], to: Path | None) -> int:
     with ExitStack() as open_answer:
         with output.spinner(path.removeprefix("/v1/")):
-            response = open_answer.enter_context(client.open("POST", path, query={"raw": "1"}, body=body))
+            response = open_answer.enter_context(
+                client.open("POST", path, query={"raw": "1"}, body=body, headers=headers)
+            )
         if response.status >= 400 and not response.getheader("X-Upstream-Status"):
             failed = gateway_error(response.status, b"".join(_chunks(response)))
             if failed is not None:
@@ -133,6 +190,10 @@ def _run_raw(client: Client, path: str, body: Json, to: Path | None) -> int:
 
 def _with_the_way_to_connect(failed: CommandFailed, integration: str, user: str | None) -> CommandFailed:
     """The gateway's hint speaks of its API; who typed a command is better helped by another command."""
+    if failed.problem.code == "sync_timeout_upgrade_async" and failed.problem.run_id:
+        hint = f"`skillway runs show --wait 60 {failed.problem.run_id}` tells of it."
+        problem = replace(failed.problem, hint=hint)
+        return CommandFailed(failed.exit_code, problem, failed.body)
     if failed.problem.code not in ("integration_not_connected", "token_expired", "missing_scopes"):
         return failed
     words = ["skillway", "connect", integration, *(("--user", user) if user is not None else ())]

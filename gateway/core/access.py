@@ -129,6 +129,31 @@ def principal_of(api_key: ApiKey, org: Org, plans: Plans) -> Principal:
     )
 
 
+class KeysById(Protocol):
+    """Keys looked up by id, of those that may be carried out later."""
+
+    async def find(self, org: str, key_id: str) -> ApiKey | None: ...
+
+
+class PrincipalsById:
+    """The principal for whom a run is carried out later: what its key may do by then is what counts."""
+
+    def __init__(self, keys: KeysById, orgs: Orgs, plans: Plans, *, clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._orgs = orgs
+        self._plans = plans
+        self._clock = clock
+
+    async def __call__(self, org: str, key_id: str) -> Principal:
+        """Raises `Refusal` where the key, or its org, no longer works."""
+        key, found = await self._keys.find(org, key_id), await self._orgs.find(org)
+        if key is None or found is None or key.revoked_at is not None:
+            raise Refusal("api_key_revoked", "The API key of this run has been revoked.")
+        if key.is_expired(self._clock()):
+            raise Refusal("api_key_expired", "The API key of this run has expired.")
+        return principal_of(key, found, self._plans)
+
+
 def check_serving(org: Org) -> None:
     """Raises `forbidden` for an org that the operator suspended."""
     if org.suspended_at is not None:

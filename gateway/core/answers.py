@@ -19,6 +19,8 @@ from skills_catalog.model import Skill
 
 #: Bytes of an answer, or letters of a text, that are looked through without giving anybody else a turn.
 PIECE = 1024 * 1024
+#: What nobody says what it is (RFC 2046 §4.5.1).
+OCTETS = "application/octet-stream"
 #: Python knows codecs that take quadratic time (`punycode`), read escapes or make half a surrogate pair, which no JSON
 #: can carry; and it remembers every name that it was asked for.
 _CHARSETS = re.compile(
@@ -46,12 +48,22 @@ class Result:
         return b'{"status":%d,"data":%b%b}' % (self.status, self.data, meta)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A body that is a file, too large to stand in an envelope."""
+
+    content_type: str
+    filename: str | None
+    content: bytes = field(repr=False)
+
+
 def fit(
     skill: Skill, answer: UpstreamAnswer, secrets: Iterable[str], *, inline_limit: int
-) -> tuple[bytes, dict[str, Any]]:
+) -> tuple[bytes | Attachment, dict[str, Any]]:
     """The answer's body as JSON text, and what `meta` says of the answer.
 
-    JSON stays as it was sent; no body is `null`; text becomes a string; anything else base64 in an object.
+    JSON stays as it was sent; no body is `null`; text becomes a string; anything else base64 in an object, or
+    above the limit an attachment.
     """
     meta: dict[str, Any] = {}
     spelled = spellings(secrets)
@@ -59,7 +71,10 @@ def fit(
     headers, in_headers = redact_headers([pair for pair in answer.headers if pair[0].lower() in _SHOWN], spelled)
     answer = replace(answer, headers=headers, body=body)
     content_type = (answer.header("content-type") or "").lower()
-    if answer.omitted:
+    data: bytes | Attachment
+    if answer.told is not None:
+        data = answer.told
+    elif answer.omitted:
         data = orjson.dumps({"omitted": True, "size": answer.size, "content_type": content_type or None})
     else:
         data = _data(skill, content_type, answer, inline_limit)
@@ -123,7 +138,7 @@ _LIMITS = {f"{prefix}ratelimit-{name}": name for prefix in ("x-", "") for name i
 _SHOWN = frozenset({"content-type", "content-disposition", *_PASSED, *_LIMITS})
 
 
-def _data(skill: Skill, content_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
+def _data(skill: Skill, content_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes | Attachment:
     body = answer.body
     if not body:
         return b"null"
@@ -179,19 +194,17 @@ def _json_string(text: str) -> bytes:
     return b'"%b"' % b"".join(pieces)
 
 
-def _file(media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes:
-    body = answer.body
-    about = {
-        "content_type": media_type or "application/octet-stream",
-        "filename": _filename(answer.header("content-disposition") or ""),
-        "size": len(body),
-    }
-    if len(body) > inline_limit:
-        return orjson.dumps({"omitted": True, **about})
-    return orjson.dumps({"encoding": "base64", **about, "content": base64.b64encode(body).decode()})
+def _file(media_type: str, answer: UpstreamAnswer, inline_limit: int) -> bytes | Attachment:
+    content_type = media_type or OCTETS
+    filename = filename_of(answer.header("content-disposition") or "")
+    if len(answer.body) > inline_limit:
+        return Attachment(content_type=content_type, filename=filename, content=answer.body)
+    content = base64.b64encode(answer.body).decode()
+    about = {"encoding": "base64", "content_type": content_type, "filename": filename, "size": len(answer.body)}
+    return orjson.dumps({**about, "content": content})
 
 
-def _filename(disposition: str) -> str | None:
+def filename_of(disposition: str) -> str | None:
     """The name that a Content-Disposition gives, without the folders that may stand before it (RFC 6266 §4.3)."""
     name = ""
     if extended := _EXTENDED_NAME.search(disposition):

@@ -139,7 +139,9 @@ class ApiKeys:
         known = {connection.id for connection in await self._connections.list(org)} if wanted else set()
         for position, connection_id in enumerate(wanted):
             if connection_id not in known:
-                raise bad_field(f"connections/{position}", f"There is no connection {connection_id[:64]!r}.")
+                message = f"There is no connection {connection_id[:64]!r}."
+                field = {"path": f"connections/{position}", "keyword": "exists", "message": message}
+                raise Refusal("not_found", message, details={"fields": [field]})
 
     def _check(self, given: Mapping[str, Any]) -> None:
         catalog = self._catalogs.current

@@ -76,6 +76,11 @@ class Budgets:
             return line.take(scopes)
         return await line.wait(plan, scopes)
 
+    async def left(self, plan: Plan) -> Refusal | None:
+        """What a call would be refused with at this moment; None where it would get its turn."""
+        delay = max((scope.delay(self._clock()) for scope in await self._scopes_of(plan)), default=0.0)
+        return _refusal(plan, delay) if LONGEST_WAIT < delay < inf else None
+
     def observe(self, plan: Plan, status: int, headers: Headers) -> None:
         """Learns from an answer: what is left, when it comes back, and that it was too much."""
         limits = plan.integration.upstream_limits

@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.grants import DEFAULT_USER
 from gateway.core.keys import Principal
 from gateway.core.request import UpstreamRequest
 from oauth.connections import Held
-from skills_catalog.model import Integration, Skill
+from skills_catalog.model import Example, Integration, Skill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What of an answer the caller wants, and how much of it."""
+
+    #: JMESPath on the upstream's body.
+    select: str | None = None
+    #: The action's own short view.
+    brief: bool = False
+    max_bytes: int | None = None
+    max_items: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.select is None and not self.brief and self.max_bytes is None and self.max_items is None
+
+
+WHOLE = Shape()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a surface hands over: who asks, which action, for which user, with which params."""
+    """What a surface hands over: who asks, which action, for which user, with which params, and how."""
 
     principal: Principal
     integration: str
     action: str
     params: Mapping[str, Any]
-    user: str = DEFAULT_USER
+    #: None is whom the key acts for.
+    user: str | None = None
     #: Id or label of a connection, where the user has several.
     connection: str | None = None
+    shape: Shape = WHOLE
+    #: Whoever sends it again gets the same run.
+    idempotency_key: str | None = field(default=None, repr=False)
+    #: Carried out later, as a run to poll.
+    is_async: bool = False
+    #: Seconds that the caller waits for the end of a run before it polls.
+    wait: float | None = None
+    #: Follow the pages of the answer, up to so many.
+    pages: int | None = None
+    callback_url: str | None = None
+    #: An answer that is kept for later reads does not do.
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +64,17 @@ class Plan:
     call: Call
     integration: Integration
     skill: Skill
+    user: str
     params: Mapping[str, Any]
     #: None where the skill needs no connection.
     held: Held | None
     request: UpstreamRequest
     run_id: str
+    #: Unix milliseconds.
     started_at: int
+    #: What a test key is answered from, instead of an upstream.
+    example: Example | None = None
+
+    @property
+    def connection(self) -> str | None:
+        return self.held.connection.id if self.held is not None else None

@@ -8,7 +8,7 @@ from threading import Lock
 
 from gateway.core.errors import Refusal
 from skills_catalog.catalog import Catalog
-from skills_catalog.model import Integration, Skill
+from skills_catalog.model import Deprecation, Integration, Skill
 
 log = logging.getLogger("skillway.catalog")
 
@@ -50,6 +50,14 @@ class Catalogs:
         if skill is None:
             raise _unknown(f"Action {action[:64]!r} of {slug}", self.current.nearest_action(slug, action))
         return integration, skill
+
+    def deprecation(self, slug: str, action: str) -> tuple[Deprecation, Skill | None] | None:
+        """Of a deprecated action, with the one to use instead where there is one; None of any other action."""
+        skill = self.current.find(slug, action)
+        if skill is None or skill.deprecated is None:
+            return None
+        instead, _, name = (skill.successor or "").partition(".")
+        return skill.deprecated, self.current.find(instead, name)
 
 
 def _unknown(what: str, nearest: str | None) -> Refusal:

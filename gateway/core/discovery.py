@@ -10,6 +10,7 @@ from gateway.core.access import check_action, check_scope
 from gateway.core.catalogs import Catalogs
 from gateway.core.clients import OAuthClient
 from gateway.core.connections import SERVING, Connections
+from gateway.core.deprecations import shown
 from gateway.core.grants import level_of
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
@@ -104,8 +105,7 @@ class Discovery:
         if skill.lifecycle:
             document["lifecycle"] = skill.lifecycle
         if skill.deprecated:
-            gone = skill.deprecated
-            document["deprecated"] = {"since": gone.since, "sunset": gone.sunset, "use": gone.use}
+            document["deprecated"] = shown(skill.deprecated)
         return document
 
     async def search(self, principal: Principal, text: str, user: str, limit: int) -> list[Json]:
@@ -129,6 +129,23 @@ class Discovery:
         integration = self._visible(principal, slug)
         usable = replace(integration, skills=_usable(principal, integration))
         return {"slug": integration.slug, "files": skill_files(usable, self._public_url)}
+
+    def usable(self, principal: Principal) -> Sequence[Integration]:
+        """The integrations of the key's scopes, each with the actions that its key and plan leave it."""
+        return [
+            replace(integration, skills=_usable(principal, integration))
+            for integration in self._catalogs.current.integrations.values()
+            if principal.grant.allows_integration(integration.slug)
+        ]
+
+    def view(self, principal: Principal) -> object:
+        """What decides about `usable`, to be compared: two principals of one view may use the same."""
+        grant, plan = principal.grant, principal.plan
+        return (
+            self._catalogs.current.digest,
+            (grant.scopes, grant.level, grant.allow, grant.deny),
+            (plan.allow, plan.deny),
+        )
 
     def _visible(self, principal: Principal, slug: str) -> Integration:
         integration = self._catalogs.integration(slug)

@@ -51,6 +51,12 @@ CODES: Mapping[str, Code] = {
     ),
     "conflict": Code(409, "It exists already, or is in another state.", "Look at it again, then decide."),
     "ambiguous_connection": Code(409, "Several connections fit.", "Send one of `details.choices` as `connection`."),
+    "idempotency_conflict": Code(
+        409, "This Idempotency-Key was used for another body.", "Take a new key for a new call."
+    ),
+    "sync_timeout_upgrade_async": Code(
+        408, "The call takes longer than a caller waits, and goes on as a run.", "Poll the run; do not send it again."
+    ),
     "account_changed": Code(
         409, "Another account was chosen on reconnecting.", "Choose the old account, or make a new connection."
     ),
@@ -105,6 +111,7 @@ class Refusal(Exception):
         run_id: str | None = None,
         outcome: Outcome | None = None,
         upstream_status: int | None = None,
+        poll_url: str | None = None,
     ) -> None:
         super().__init__(message)
         assert code in CODES, code
@@ -118,6 +125,15 @@ class Refusal(Exception):
         self.run_id = run_id
         self.outcome = outcome
         self.upstream_status = upstream_status
+        self.poll_url = poll_url
+        #: The upstream was asked and answered, though this is not its answer. Not shown.
+        self.reached = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Refusal:
+        """The refusal that `body` was made of."""
+        known = {name: value for name, value in body.items() if name not in ("error", "message")}
+        return cls(body["error"], body["message"], **known)
 
     @property
     def status(self) -> int:
@@ -135,6 +151,7 @@ class Refusal(Exception):
             "run_id",
             "outcome",
             "upstream_status",
+            "poll_url",
         ):
             value = getattr(self, name)
             if value is not None:

@@ -1,53 +1,27 @@
-"""The path of a call: found, allowed, checked, sent, recorded. Who reads `Gateway.call` knows the program."""
+"""The path of a call: checked, known already, asked, fit for whoever asked. Who reads `Gateway.call` knows the program."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeVar
 
-import orjson
-
-from gateway.core import answers
-from gateway.core.access import Plans, check_action, check_scope
-from gateway.core.admission import Admission, Admitted
 from gateway.core.answers import Result
-from gateway.core.budgets import Budgets
+from gateway.core.asked import restored, stored
 from gateway.core.call import Call, Plan
-from gateway.core.catalogs import Catalogs
-from gateway.core.connections import Connections, choose
-from gateway.core.credentials import Credentials, fields_of, injection, renews
-from gateway.core.errors import Outcome, Refusal
-from gateway.core.ids import new_ordered_id
-from gateway.core.limits import Limits
-from gateway.core.links import Links
+from gateway.core.carrying import Carrier, PlainRecord, Record, running
+from gateway.core.changes import Changes
+from gateway.core.errors import Refusal
+from gateway.core.kept import AnswerCache, KeptAnswers
+from gateway.core.keys import Principal
+from gateway.core.later import Later
+from gateway.core.once import LEASE_GRACE, Accepted, LeasedRecord, Once, too_long
+from gateway.core.preparation import Preparation
 from gateway.core.redaction import redact_headers, redact_stream, spellings
-from gateway.core.request import Headers, Upstream, UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
-from gateway.core.requests import build_request
-from gateway.core.runs import Run, RunStore
-from gateway.core.sandbox import best_example
-from gateway.core.scopes import check_scopes
-from oauth.connections import Held
-from skills_catalog.model import Integration, Problem, Skill
-from skills_catalog.validation import problems
-
-#: Where a request of the sandbox would go (RFC 6761 §6.4).
-_NOWHERE = "https://sandbox.invalid"
-
-Answer = TypeVar("Answer", UpstreamAnswer, UpstreamStream)
-
-log = logging.getLogger("skillway.calls")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """How much of an answer is read, and how much of it may stand in an envelope, bytes."""
-
-    response: int
-    inline: int
+from gateway.core.request import Headers
+from gateway.core.run_book import RunBook
+from gateway.core.runs import Leased, Run, RunQueue, RunStore
+from gateway.core.shaping import Shaping
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,293 +41,153 @@ class Gateway:
     def __init__(
         self,
         *,
-        catalogs: Catalogs,
-        connections: Connections,
-        credentials: Credentials,
-        upstream: Upstream,
+        preparation: Preparation,
+        carrier: Carrier,
+        once: Once,
+        later: Later,
+        cache: AnswerCache,
+        shaping: Shaping,
         runs: RunStore,
-        links: Links,
-        plans: Plans,
-        limits: Limits,
-        budgets: Budgets,
-        sizes: Sizes,
+        queue: RunQueue,
+        kept: KeptAnswers,
+        book: RunBook,
+        changes: Changes,
+        ceiling: float,
+        owner_id: str,
         clock: Callable[[], float],
     ) -> None:
-        self._catalogs = catalogs
-        self._connections = connections
-        self._credentials = credentials
-        self._upstream = upstream
+        self._preparation = preparation
+        self._carrier = carrier
+        self._once = once
+        self._later = later
+        self._cache = cache
+        self._shaping = shaping
         self._runs = runs
-        self._links = links
-        self._plans = plans
-        self._limits = limits
-        self._budgets = budgets
-        self._admission = Admission(limits, budgets)
-        self._sizes = sizes
+        self._queue = queue
+        self._kept = kept
+        self._book = book
+        self._changes = changes
+        self._ceiling = ceiling
+        self._owner_id = owner_id
         self._clock = clock
+        self._plain = PlainRecord(runs)
+        #: Calls that may go on although nobody waits for them any more.
+        self._going_on: set[asyncio.Task[Result]] = set()
 
-    async def call(self, call: Call) -> Result:
-        """Makes the call and gives back what the upstream answered, whatever its status.
+    async def call(self, call: Call) -> Result | Accepted:
+        """Makes the call and gives back what the upstream answered, whatever its status, or the run to poll.
 
         Raises `Refusal` where there is no answer to give.
         """
-        if call.principal.mode == "test":
-            return await self._from_example(call)
-        plan = await self.prepare(call)
-        async with self._admission.of(plan) as admitted:
-            await self._begin(plan)
-            plan, answer = await self._ask(plan, admitted, self._send)
-        return await self._finish(plan, answer)
+        plan = await self._preparation.plan(call)
+        if call.is_async or call.wait is not None:
+            answer = await self._later.add(plan)
+        elif call.idempotency_key is not None:
+            answer = await self._once.answer(plan)
+        else:
+            answer = await self._cached(plan) or await self._carried(plan)
+        return answer if isinstance(answer, Accepted) else await self._shaping.fit(plan, answer)
 
     async def stream(self, call: Call) -> RawResult:
         """The same call with its body streamed through (`?raw=1`), in flat memory."""
-        if call.principal.mode == "test":
-            return _streamed(await self._from_example(call))
-        plan = await self.prepare(call)
-        async with self._admission.of(plan) as admitted:
-            await self._begin(plan)
-            plan, stream = await self._ask(plan, admitted, self._stream)
-        self._runs.record(self._run(plan, state="completed", status=stream.status, outcome="answered"))
+        plan = await self._preparation.plan(call)
+        if plan.example is not None:
+            return _streamed(await self._carrier.carry(plan, self._plain))
+        plan, stream = await self._carrier.stream(plan, self._plain)
         spelled = spellings(plan.request.secrets)
         return RawResult(
             status=stream.status,
             headers=redact_headers(stream.headers, spelled)[0],
-            chunks=redact_stream(answers.up_to(self._sizes.response, stream.chunks), spelled),
+            chunks=redact_stream(stream.chunks, spelled),
             close=stream.close,
             run_id=plan.run_id,
         )
 
-    async def prepare(self, call: Call) -> Plan:
-        """Every check of a call, in order, up to the socket: found, allowed, params, connection, request."""
-        integration, skill = self._check(call)
-        held = await choose(
-            self._connections,
-            self._links,
-            integration,
-            skill,
-            org=call.principal.org,
-            user=call.user,
-            wanted=call.connection,
-            allowed=call.principal.grant.allows_connection,
+    async def again(self, principal: Principal, run_id: str, *, is_sure: bool) -> Accepted:
+        """Does once more, as a new run, what an earlier one was asked. Raises `conflict` where that may not be."""
+        run, request = await self._book.again(principal, run_id, is_sure=is_sure)
+        call = restored(request, principal, run.integration, run.action, run.user)
+        added = await self._later.add(await self._preparation.plan(replace(call, is_async=True)))
+        assert isinstance(added, Accepted)
+        return added
+
+    async def close(self, seconds: float) -> None:
+        """Gives calls that outlasted their callers so long to end; the others end `unknown`."""
+        if self._going_on:
+            await asyncio.wait(self._going_on, timeout=seconds)
+        for task in self._going_on:
+            task.cancel()
+        await asyncio.gather(*self._going_on, return_exceptions=True)
+
+    async def _cached(self, plan: Plan) -> Result | None:
+        result = await self._cache.find(plan)
+        if result is not None:
+            self._runs.record(self._carrier.ended(plan, status=result.status, outcome="not_sent"))
+        return result
+
+    async def _carried(self, plan: Plan) -> Result:
+        """The answer, if it comes before the caller has waited as long as it may."""
+        if plan.request.timeout <= self._ceiling:
+            return await self._carrier.carry(plan, self._plain)
+        record = _Promotable(self._plain)
+        task = asyncio.create_task(self._carrier.carry(plan, record))
+        self._going_on.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({task}, timeout=self._ceiling)
+        if done or not await record.become(lambda: self._promoted(plan)):
+            return await task
+        raise too_long(plan.run_id, self._book.poll_url(plan.run_id))
+
+    async def _promoted(self, plan: Plan) -> LeasedRecord:
+        """From now on the call is a run that others may ask for."""
+        run = running(plan)
+        await self._runs.begin(run)
+        await self._queue.promote(
+            run,
+            owner=self._owner_id,
+            seconds=plan.request.timeout + LEASE_GRACE,
+            is_safe=plan.skill.idempotent,
+            request=stored(plan),
         )
-        if held is not None:
-            check_scopes(self._links, integration, skill, held)
-            held = await self._credentials.fresh(integration, held)
-        params = _with_defaults(skill, call.params, held)
-        started_at = int(self._clock() * 1000)
-        return Plan(
-            call=call,
-            integration=integration,
-            skill=skill,
-            params=params,
-            held=held,
-            request=self._request(integration, skill, params, held),
-            run_id=new_ordered_id("run", started_at),
-            started_at=started_at,
-        )
+        leased = Leased(run=run, owner=self._owner_id, attempt=1)
+        return LeasedRecord(leased, self._queue, self._kept, self._changes, tells=True, clock=self._clock)
 
-    def _check(self, call: Call) -> tuple[Integration, Skill]:
-        integration, skill = self._catalogs.find(call.integration, call.action)
-        check_scope(call.principal, integration.slug)
-        check_action(call.principal, skill)
-        self._plans.check_holds(call.principal.plan, skill)
-        if found := problems(skill, call.params):
-            raise bad_params(skill, found)
-        return integration, skill
-
-    def _request(
-        self, integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None
-    ) -> UpstreamRequest:
-        if held is None:
-            return build_request(integration, skill, params)
-        return build_request(
-            integration,
-            skill,
-            params,
-            fields=fields_of(held),
-            injection=injection(integration, held),
-            secrets=held.credential.secrets(),
-        )
-
-    async def _begin(self, plan: Plan) -> None:
-        """What must not be forgotten is durable before the upstream is asked."""
-        if plan.skill.effect != "read":
-            await self._runs.begin(self._run(plan, state="running"))
-
-    async def _send(self, request: UpstreamRequest) -> UpstreamAnswer:
-        return await self._upstream.send(request, limit=self._sizes.response)
-
-    async def _stream(self, request: UpstreamRequest) -> UpstreamStream:
-        stream = await self._upstream.stream(request)
-        declared = stream.header("content-length") or ""
-        if declared.isdigit() and int(declared) > self._sizes.response:
-            stream.close()
-            raise answers.too_large(self._sizes.response, stream.status)
-        return stream
-
-    async def _ask(
-        self, plan: Plan, admitted: Admitted, send: Callable[[UpstreamRequest], Awaitable[Answer]]
-    ) -> tuple[Plan, Answer]:
-        """Sends the request; gives back the plan as it was carried out.
-
-        A 401 where the credential can be renewed means that nothing was done: once more, with the new one.
-        """
-        admitted.sent = True
-        try:
-            answer = await send(plan.request)
-            self._budgets.observe(plan, answer.status, answer.headers)
-            if answer.status != 401 or plan.held is None or not renews(plan.integration, plan.held):
-                return plan, answer
-            try:
-                renewed = await self._credentials.renewed(plan.integration, plan.held)
-            except BaseException:
-                _let_go(answer)
-                raise
-            if renewed is None:
-                return plan, answer
-            _let_go(answer)
-            request = self._request(plan.integration, plan.skill, plan.params, renewed)
-            plan = replace(plan, held=renewed, request=request)
-            answer = await send(request)
-            if answer.status == 401:
-                self._credentials.refused(renewed)
-            return plan, answer
-        except UpstreamFailed as failed:
-            admitted.sent = failed.sent
-            raise self._failed(plan, failed) from failed
-        except Refusal as refusal:
-            self._runs.record(self._run(plan, state="failed", error=refusal.code, outcome="answered", status=401))
-            raise
-        except asyncio.CancelledError:
-            # The time to drain is over.
-            self._runs.record(self._run(plan, state="unknown", outcome="unknown"))
-            raise
-
-    async def _finish(self, plan: Plan, answer: UpstreamAnswer) -> Result:
-        """Records the answer and makes it fit for the caller."""
-        self._runs.record(self._run(plan, state="completed", status=answer.status, outcome="answered"))
-        fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._sizes.inline)
-        # Other calls must not wait for a second because this one got sixty megabytes of text.
-        data, meta = fit() if len(answer.body) <= answers.PIECE else await asyncio.to_thread(fit)
-        meta["run_id"] = plan.run_id
-        if plan.held is not None:
-            meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
-        return Result(status=answer.status, data=data, meta=meta)
-
-    def _failed(self, plan: Plan, failed: UpstreamFailed) -> Refusal:
-        """No answer: was it not sent, or does nobody know?"""
-        outcome: Outcome = "answered" if failed.status is not None else "unknown" if failed.sent else "not_sent"
-        state = "unknown" if outcome == "unknown" and not plan.skill.idempotent else "failed"
-        self._runs.record(self._run(plan, state=state, status=failed.status, error=failed.code, outcome=outcome))
-        log.warning("%s %s: %s (%s)", plan.run_id, plan.skill.id, failed.code, failed.cause)
-        return Refusal(
-            failed.code,
-            _FAILED[failed.code].format(name=plan.integration.name, seconds=plan.request.timeout),
-            outcome=outcome,
-            retryable=outcome == "not_sent" or plan.skill.idempotent,
-            run_id=plan.run_id,
-            upstream_status=failed.status,
-        )
-
-    async def _from_example(self, call: Call) -> Result:
-        integration, skill = self._check(call)
-        await self._limits.call(call.principal, skill)
-        # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
-        filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
-        build_request(integration, skill, {**filled, **call.params}, base_url=_NOWHERE)
-        example = best_example(skill, call.params)
-        now = int(self._clock() * 1000)
-        run_id = new_ordered_id("run", now)
-        self._runs.record(
-            _run(
-                call,
-                skill,
-                run_id=run_id,
-                started_at=now,
-                finished_at=now,
-                state="completed",
-                status=example.status,
-                outcome="not_sent",
-            )
-        )
-        data = b"null" if example.data is None else orjson.dumps(example.data)
-        return Result(status=example.status, data=data, meta={"run_id": run_id, "sandbox": True})
-
-    def _run(
-        self,
-        plan: Plan,
-        *,
-        state: str,
-        status: int | None = None,
-        error: str | None = None,
-        outcome: Outcome | None = None,
-    ) -> Run:
-        return _run(
-            plan.call,
-            plan.skill,
-            run_id=plan.run_id,
-            started_at=plan.started_at,
-            finished_at=None if state == "running" else int(self._clock() * 1000),
-            connection=plan.held.connection.id if plan.held else None,
-            state=state,
-            status=status,
-            error=error,
-            outcome=outcome,
-            credits=plan.skill.cost,
-        )
+    def _ended(self, task: asyncio.Task[Result]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled():
+            task.exception()  # told in its run
 
 
-def _let_go(answer: UpstreamAnswer | UpstreamStream) -> None:
-    if isinstance(answer, UpstreamStream):
-        answer.close()
+class _Promotable:
+    """The record of a call that may become a run while it is under way."""
 
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._changing = asyncio.Lock()
+        self._is_over = False
 
-def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
-    """`bad_request` with every field at once; the message names the first."""
-    first = found[0]
-    return Refusal(
-        "bad_request",
-        first.message,
-        details={"action": skill.id, "fields": [_shown(problem) for problem in found]},
-    )
+    async def become(self, promote: Callable[[], Awaitable[Record]]) -> bool:
+        """False where the call has ended in the meantime."""
+        async with self._changing:
+            if not self._is_over:
+                self._record = await promote()
+            return not self._is_over
 
+    async def begin(self, plan: Plan) -> None:
+        await self._record.begin(plan)
 
-def _shown(problem: Problem) -> dict[str, str]:
-    shown = {"path": problem.path, "keyword": problem.keyword, "message": problem.message}
-    return shown | {"suggestion": problem.suggestion} if problem.suggestion else shown
+    async def answered(self, plan: Plan, result: Result, run: Run) -> None:
+        async with self._changing:
+            self._is_over = True
+            await self._record.answered(plan, result, run)
 
+    async def refused(self, plan: Plan, refusal: Refusal, run: Run) -> None:
+        async with self._changing:
+            self._is_over = True
+            await self._record.refused(plan, refusal, run)
 
-def _with_defaults(skill: Skill, params: Mapping[str, Any], held: Held | None) -> Mapping[str, Any]:
-    """Params with what the connection's fields fill in (a project slug entered once, on connecting)."""
-    filled = dict(params)
-    for param in skill.params.values():
-        if param.default_from is None or param.name in params:
-            continue
-        value = fields_of(held).get(param.default_from) if held else None
-        if value:
-            filled[param.name] = value
-        elif param.required:
-            message = (
-                f"The param {param.name!r} is missing, and the connection has no {param.default_from!r} to fill it."
-            )
-            raise bad_params(skill, [Problem(path=param.name, keyword="required", message=message)])
-    if len(filled) > len(params) and (found := problems(skill, filled)):
-        raise bad_params(skill, found)
-    return filled
-
-
-def _run(call: Call, skill: Skill, **known: Any) -> Run:
-    return Run(
-        id=known.pop("run_id"),
-        org=call.principal.org,
-        key=call.principal.actor.id or "",
-        user=call.user,
-        integration=skill.integration,
-        action=skill.name,
-        effect=skill.effect,
-        mode=call.principal.mode,
-        **known,
-    )
+    async def broken_off(self, plan: Plan, run: Run) -> None:
+        await self._record.broken_off(plan, run)
 
 
 def _streamed(result: Result) -> RawResult:
@@ -367,11 +201,3 @@ def _streamed(result: Result) -> RawResult:
         close=lambda: None,
         run_id=result.meta["run_id"],
     )
-
-
-_FAILED = {
-    "upstream_unreachable": "{name} could not be reached.",
-    "upstream_timeout": "{name} did not answer within {seconds:g} s.",
-    "upstream_invalid_response": "{name} answered something that is not HTTP.",
-    "response_too_large": "{name}'s answer went over the limit.",
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 #: Seconds the database has to answer.
 _DEADLINE = 2.0
@@ -14,19 +15,23 @@ class Health:
 
     def __init__(self, check_store: Callable[[], Awaitable[None]]) -> None:
         self._check_store = check_store
-        self._draining = False
+        self._drained_at: float | None = None
 
     @property
     def draining(self) -> bool:
-        return self._draining
+        return self._drained_at is not None
 
     def drain(self) -> None:
         """From here on load balancers are told to look elsewhere."""
-        self._draining = True
+        self._drained_at = monotonic()
+
+    def left(self, seconds: float) -> float:
+        """What is left of so many seconds since the drain began."""
+        return seconds if self._drained_at is None else max(0.0, seconds - (monotonic() - self._drained_at))
 
     async def problem(self) -> str | None:
         """Why it is not ready: `shutting_down` or `storage_unavailable`; None where it is."""
-        if self._draining:
+        if self.draining:
             return "shutting_down"
         try:
             async with asyncio.timeout(_DEADLINE):

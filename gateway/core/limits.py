@@ -53,6 +53,14 @@ class Spending:
     wants: tuple[Want, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a call would meet at this moment: its refusals, and each limit with what was used of it."""
+
+    refusals: Sequence[Refusal]
+    shown: Sequence[dict[str, Any]]
+
+
 class Limits:
     """Counts what is asked for and refuses what goes beyond the plan."""
 
@@ -136,6 +144,27 @@ class Limits:
                     await self._shared.give_back(want)
                 except CountersGone:
                     self._lost()
+
+    async def left(self, principal: Principal, skill: Skill) -> Left:
+        """What is left of each limit that a call of the action would be counted in, and what would refuse it."""
+        now, plan = self._clock(), principal.plan
+        windows = [window for window in plan.windows if fits(skill.id, (window.what,))]
+        wants = [_want(principal, window, now) for window in windows]
+        if plan.calls_per_day is not None or plan.credits_per_month is not None:
+            wants += await self._spending(principal, skill.cost, now)
+        refusals, shown = [], []
+        for at, want in enumerate(wants):
+            count = self._local.count(want)
+            if want.base is not None and (count is None or self._shared is not None or self._replicas() > 1):
+                count = max(count or 0, await self._bases.get((want.org, want.base, want.until)))
+            used = count or 0
+            what = windows[at].what if at < len(windows) else want.base
+            shown.append({"what": what, "limit": want.limit, "used": used, "resets_at": iso(want.until)})
+            if used + want.amount > want.limit:
+                refusals.append(
+                    _rate_limited(windows[at], want, now) if at < len(windows) else self._spent(principal, want, used, now)
+                )
+        return Left(refusals, shown)
 
     async def credit_limit(self, org: str, plan: Plan) -> int | None:
         """Credits that the org may spend this month, before any overage; None is no limit."""
@@ -237,21 +266,16 @@ class Limits:
         self, principal: Principal, windows: Sequence[Window], wants: Sequence[Want], took: Took, now: float
     ) -> Refusal:
         at = len(took.counts) - 1
-        window, full = windows[at], wants[at]
-        wait, per = max(1, full.until - int(now)), _SPELLED[window.seconds]
-        await self._tell(principal, full, window.what, per=per)
-        return Refusal(
-            "rate_limited",
-            f"Rate limit reached: {window.limit} {_counted(window)} a {per} for this key. Try again in {wait} s.",
-            retryable=True,
-            retry_after_ms=wait * 1000,
-            details={"limit": window.limit, "what": window.what, "per": per, "resets_at": iso(full.until)},
-        )
+        await self._tell(principal, wants[at], windows[at].what, per=_SPELLED[windows[at].seconds])
+        return _rate_limited(windows[at], wants[at], now)
 
     async def _used_up(self, principal: Principal, full: Want, count: int, now: float) -> Refusal:
-        retry_after_ms = max(1, full.until - int(now)) * 1000
         assert full.base is not None
         await self._tell(principal, full, full.base, per="day" if full.base == "calls" else "month")
+        return self._spent(principal, full, count, now)
+
+    def _spent(self, principal: Principal, full: Want, count: int, now: float) -> Refusal:
+        retry_after_ms = max(1, full.until - int(now)) * 1000
         if full.base == "calls":
             return Refusal(
                 "daily_limit_reached",
@@ -287,6 +311,17 @@ class Limits:
         await self._events.add(
             Event.now(principal.org, "limit.reached", self._clock(), mode=principal.mode, **about)
         )
+
+
+def _rate_limited(window: Window, full: Want, now: float) -> Refusal:
+    wait, per = max(1, full.until - int(now)), _SPELLED[window.seconds]
+    return Refusal(
+        "rate_limited",
+        f"Rate limit reached: {window.limit} {_counted(window)} a {per} for this key. Try again in {wait} s.",
+        retryable=True,
+        retry_after_ms=wait * 1000,
+        details={"limit": window.limit, "what": window.what, "per": per, "resets_at": iso(full.until)},
+    )
 
 
 def _want(principal: Principal, window: Window, now: float) -> Want:

@@ -47,7 +47,7 @@ class UpstreamAnswer:
     """What the upstream answered: its status, its headers in order, its decoded body.
 
     `omitted` is set where the body went over the limit: then `body` is empty and `size` says how much
-    was seen.
+    was seen. `told` is JSON that stands for a body which was kept elsewhere.
     """
 
     status: int
@@ -55,6 +55,7 @@ class UpstreamAnswer:
     body: bytes = b""
     omitted: bool = False
     size: int = 0
+    told: bytes | None = None
 
     def header(self, name: str) -> str | None:
         """The first header of that name, which is given in lower case."""

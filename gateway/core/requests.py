@@ -17,6 +17,7 @@ from gateway.core.errors import Refusal
 from gateway.core.request import UpstreamRequest
 from oauth.schemes import Injection
 from skills_catalog.model import Integration, Param, Skill, Text, Variable
+from skills_catalog.names import MEDIA_TYPE
 
 USER_AGENT = "Skillway"
 MAX_URL = 8 * 1024
@@ -314,7 +315,7 @@ def file_content(param: Param, value: Any) -> tuple[str, str, bytes]:
         raise _bad(param.name, "type", f"The file {param.name!r} must be base64, or an object with it as `content`.")
     filename = str(given.get("filename") or param.name)
     content_type = str(given.get("content_type") or "application/octet-stream")
-    if not re.fullmatch(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w.-]+)?", content_type, re.ASCII):
+    if not re.fullmatch(MEDIA_TYPE, content_type):
         raise _bad(f"{param.name}/content_type", "pattern", "Write a media type, such as `image/png`.")
     try:
         return filename, content_type, base64.b64decode(given["content"], validate=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from gateway.core.errors import Refusal
+from gateway.core.request import UpstreamAnswer
 from skills_catalog.model import Example, Skill
 
 
@@ -19,3 +22,10 @@ def best_example(skill: Skill, params: Mapping[str, Any]) -> Example:
         return equal, -len(example.params.keys() ^ params.keys())
 
     return max(skill.examples, key=fits)
+
+
+def answer_of(example: Example) -> UpstreamAnswer:
+    """The example as an upstream would answer it."""
+    body = b"" if example.data is None else orjson.dumps(example.data)
+    headers = {"Content-Type": "application/json", **example.headers}
+    return UpstreamAnswer(status=example.status, headers=tuple(headers.items()), body=body)

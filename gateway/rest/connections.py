@@ -10,32 +10,90 @@ from gateway.core.access import check_scope, user_of
 from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
 from gateway.core.wishes import Wish
+from gateway.rest.fields import CONNECTION_ID, USER
+from gateway.rest.shapes import BEGUN, CONNECTION, FLOW, REDIRECT_URLS
 from gateway.web.answers import json_answer, tagged
-from gateway.web.bodies import bad_field, json_object, query, strings, text_field, whole_number
 from gateway.web.context import services
+from gateway.web.operations import ANYTHING, SLUG, Answer, Asked, Field, number, operation, strings, text
+from gateway.web.shapes import listed, shape
 
-_CONNECT = {
-    "integration": str,
-    "user": str,
-    "auth": str,
-    "scopes": list,
-    "label": str,
-    "credentials": dict,
-    "connection": str,
-    "redirect_url": str,
-}
+_CONNECTING, _GROUP = "Connecting", "Connections"
 _MOST_SCOPES = 200
 _MOST_URLS = 20
+_STRING = {"type": "string"}
+_ID = {"path": {"id": "conn_01cf"}}
+_CONNECTED = {"status": "connected", "integration": "github", "user": "u_42", "account": "ada"}
+_CONNECTION: dict[str, Any] = {
+    "id": "conn_01cf",
+    "integration": "github",
+    "user": "u_42",
+    "auth": "oauth",
+    "state": "active",
+    "label": None,
+    "account": "ada",
+    "scopes": ["repo"],
+    "fields": {},
+    "created_at": "2026-11-28T10:00:00Z",
+    "updated_at": "2026-11-28T10:00:00Z",
+}
+_URLS = {"redirect_urls": ["https://app.example.com/connected"]}
+_SEEN = ["scope_not_allowed", "not_found"]
 
 
-async def connect(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
-    body = await json_object(request, _CONNECT)
-    if "integration" not in body:
-        raise bad_field("integration", "required", "The field 'integration' is missing.")
-    slug = body["integration"]
+@operation(
+    "begin_connect",
+    "Connect an account",
+    group=_CONNECTING,
+    about="Send the person to `oauth_url`, then poll. A whole credential in `credentials` connects at once.",
+    body=[
+        Field(name="integration", about="Slug of the integration.", schema=SLUG, required=True),
+        USER,
+        Field(name="auth", about="Name of the auth method; left out, the first that can be used.", schema=_STRING),
+        strings("scopes", "OAuth scopes to ask for; left out, the definition's.", most=_MOST_SCOPES),
+        text("label", "A name for the connection, where a user has several."),
+        Field(
+            name="credentials",
+            about="Connection fields, and a credential by the names that `GET /v1/skills/{integration}` lists.",
+            schema=ANYTHING,
+        ),
+        Field(name="connection", about="Id of a connection to renew; it keeps its id.", schema=_STRING),
+        Field(name="redirect_url", about="Where the browser goes afterwards: one of the org's.", schema=_STRING),
+    ],
+    answers={
+        200: Answer(
+            about="The flow is begun, or the connection made.",
+            schema=BEGUN,
+            example={
+                "connection_id": "conn_01cf",
+                "status": "pending",
+                "expires_at": "2026-11-28T10:10:00Z",
+                "oauth_url": "https://skillway.example.com/connect/conn_01cf",
+            },
+            links={
+                name: {"id": "/connection_id"}
+                for name in ("poll_connect", "confirm_connect", "get_connection", "disconnect")
+            },
+        )
+    },
+    refuses=[
+        "scope_not_allowed",
+        "plan_limit_reached",
+        "not_found",
+        "account_changed",
+        "conflict",
+        "flow_expired",
+        "token_expired",
+        "upstream_unreachable",
+        "upstream_timeout",
+        "upstream_invalid_response",
+        "upstream_rate_limited",
+    ],
+    example={"body": {"integration": "github", "user": "u_42"}},
+)
+async def connect(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    body = asked.body
+    slug, user = body["integration"], body.get("user")
     check_scope(who, slug)
-    user = text_field(body["user"], "user") if "user" in body else None
     if "connection" in body:
         _check_seen(
             who, await services(request).connecting.connection(who.org, body["connection"]), body["connection"]
@@ -53,8 +111,8 @@ async def connect(request: web.Request, who: Principal) -> web.Response:
                 integration=slug,
                 user=user,
                 method=body.get("auth"),
-                scopes=strings(body["scopes"], "scopes", _MOST_SCOPES) if "scopes" in body else None,
-                label=text_field(body["label"], "label") if "label" in body else None,
+                scopes=tuple(dict.fromkeys(body["scopes"])) if "scopes" in body else None,
+                label=body.get("label"),
                 credentials=body.get("credentials", {}),
                 connection=body.get("connection"),
                 redirect_url=body.get("redirect_url"),
@@ -63,57 +121,147 @@ async def connect(request: web.Request, who: Principal) -> web.Response:
     )
 
 
-async def poll(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("wait",))
-    most = int(services(request).settings.sync_ceiling)
-    wait = whole_number(asked, "wait", default=0, low=0, high=most) or 0
+@operation(
+    "poll_connect",
+    "See how far connecting is",
+    group=_CONNECTING,
+    about="`pending`, then `connected` or `error`. A flow lives ten minutes.",
+    path=[CONNECTION_ID],
+    query=[
+        number("wait", "Seconds to wait for its end, as far as the operator lets callers wait.", low=0, high=3600, default=0)
+    ],
+    answers={200: Answer(about="The flow.", schema=FLOW, example=_CONNECTED)},
+    refuses=_SEEN,
+    example={**_ID, "query": {"wait": "60"}},
+)
+async def poll(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    wait = min(asked.query["wait"], services(request).settings.sync_ceiling)
     connecting, connection = services(request).connecting, request.match_info["id"]
     _check_seen(who, await connecting.status(who.org, connection), connection)
     return json_answer(await connecting.status(who.org, connection, wait=wait))
 
 
-async def confirm(request: web.Request, who: Principal) -> web.Response:
-    body = await json_object(request, {"user": str, "handle": str})
-    for name in ("user", "handle"):
-        if name not in body:
-            raise bad_field(name, "required", f"The field {name!r} is missing.")
+@operation(
+    "confirm_connect",
+    "Say who finished connecting",
+    group=_CONNECTING,
+    about="With VERIFY_CONNECT=redirect nothing is redeemed until your backend, which knows its user, says so.",
+    path=[CONNECTION_ID],
+    body=[
+        Field(name="user", about="Who came back, by your own session.", schema=_STRING, required=True),
+        Field(name="handle", about="What the browser brought in its address.", schema=_STRING, required=True),
+    ],
+    answers={200: Answer(about="The flow.", schema=FLOW, example=_CONNECTED)},
+    refuses=[
+        *_SEEN,
+        "flow_expired",
+        "account_changed",
+        "conflict",
+        "plan_limit_reached",
+        "token_expired",
+        "upstream_unreachable",
+        "upstream_timeout",
+        "upstream_invalid_response",
+        "upstream_rate_limited",
+    ],
+    example={**_ID, "body": {"user": "u_42", "handle": "q8kA"}},
+)
+async def confirm(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     connecting, connection = services(request).connecting, request.match_info["id"]
     _check_seen(who, await connecting.status(who.org, connection), connection)
-    return json_answer(await connecting.confirm(who.org, connection, user=body["user"], handle=body["handle"]))
+    user, handle = asked.body["user"], asked.body["handle"]
+    return json_answer(await connecting.confirm(who.org, connection, user=user, handle=handle))
 
 
-async def list_connections(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("user", "integration"))
-    found = await services(request).connecting.connections(who.org, asked.get("user"), asked.get("integration"))
+@operation(
+    "list_connections",
+    "List the connections",
+    group=_GROUP,
+    about="All that this key may use.",
+    query=[text("user", "Only this user's."), text("integration", "Only of this integration.")],
+    answers={
+        200: Answer(
+            about="The connections.",
+            schema=shape(connections=listed(CONNECTION)),
+            example={"connections": [_CONNECTION]},
+            headers=("ETag",),
+        ),
+        304: Answer(about="You have it already.", headers=("ETag",)),
+    },
+)
+async def list_connections(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    found = await services(request).connecting.connections(
+        who.org, asked.query.get("user"), asked.query.get("integration")
+    )
     return tagged(request, {"connections": [shown for shown in found if _may_see(who, shown, shown["id"])]})
 
 
-async def show(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "get_connection",
+    "Look at a connection",
+    group=_GROUP,
+    about="`active`, `degraded` (trouble, still used), or `needs_reauth`: then `action_url` renews it.",
+    path=[CONNECTION_ID],
+    answers={
+        200: Answer(about="The connection.", schema=CONNECTION, example=_CONNECTION, headers=("ETag",)),
+        304: Answer(about="You have it already.", headers=("ETag",)),
+    },
+    refuses=_SEEN,
+    example=_ID,
+)
+async def show(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     connection = request.match_info["id"]
     shown = await services(request).connecting.connection(who.org, connection)
     _check_seen(who, shown, connection)
     return tagged(request, shown)
 
 
-async def disconnect(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "disconnect",
+    "Disconnect an account",
+    group=_GROUP,
+    about="Forgets the credential, and revokes it at the provider where it can.",
+    path=[CONNECTION_ID],
+    answers={204: Answer(about="It is gone.")},
+    refuses=_SEEN,
+    example=_ID,
+)
+async def disconnect(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     connecting, connection = services(request).connecting, request.match_info["id"]
     _check_seen(who, await connecting.connection(who.org, connection), connection)
     await connecting.disconnect(who.org, connection, by=who.actor)
     return web.Response(status=204)
 
 
-async def return_urls(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "get_redirect_urls",
+    "See where browsers may return to",
+    group=_CONNECTING,
+    answers={200: Answer(about="The URLs.", schema=REDIRECT_URLS, example=_URLS)},
+)
+async def return_urls(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return json_answer({"redirect_urls": await services(request).connecting.redirect_urls(who.org)})
 
 
-async def set_return_urls(request: web.Request, who: Principal) -> web.Response:
-    body = await json_object(request, {"redirect_urls": list})
-    if "redirect_urls" not in body:
-        raise bad_field("redirect_urls", "required", "The field 'redirect_urls' is missing.")
-    urls = strings(body["redirect_urls"], "redirect_urls", _MOST_URLS)
+@operation(
+    "set_redirect_urls",
+    "Set where browsers may return to",
+    group=_CONNECTING,
+    about="All of them: what was there before and is not among them goes.",
+    body=[
+        strings(
+            "redirect_urls",
+            "https, or http on loopback.",
+            most=_MOST_URLS,
+            each={"type": "string", "format": "return-url"},
+            required=True,
+        )
+    ],
+    answers={200: Answer(about="The URLs as they are now.", schema=REDIRECT_URLS, example=_URLS)},
+    example={"body": _URLS},
+)
+async def set_return_urls(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    urls = tuple(dict.fromkeys(asked.body["redirect_urls"]))
     kept = await services(request).connecting.set_redirect_urls(who.org, urls, by=who.actor)
     return json_answer({"redirect_urls": kept})
 

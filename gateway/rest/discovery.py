@@ -9,19 +9,56 @@ from aiohttp import web
 
 from gateway.core.access import user_of
 from gateway.core.keys import Principal
+from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER
+from gateway.rest.shapes import ACTION as ACTION_SHAPE
+from gateway.rest.shapes import FOUND, INTEGRATION_LISTED, SKILL_FILES
+from gateway.rest.shapes import INTEGRATION as INTEGRATION_SHAPE
 from gateway.web.answers import tagged
-from gateway.web.bodies import bad_field, query, text_field, whole_number
+from gateway.web.bodies import bad_field
 from gateway.web.context import services
+from gateway.web.operations import Answer, Asked, number, operation, text
+from gateway.web.shapes import TEXT, listed, shape
 
-MOST_LISTED = 200
+_GROUP = "Discovery"
+_UNCHANGED = Answer(about="You have it already.", headers=("ETag",))
+_FILE = {"file_path": "SKILL.md", "content": "---\nname: skillway-github\n…"}
 
 
-async def integrations(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("user", "limit", "cursor"))
-    limit = whole_number(asked, "limit", default=None, low=1, high=MOST_LISTED)
-    listed = await services(request).discovery.integrations(who, _user(who, asked))
-    if "cursor" in asked:
-        after = _after(asked["cursor"])
+@operation(
+    "list_integrations",
+    "List the integrations that this key may use",
+    group=_GROUP,
+    about="All of them at once, or page by page with `limit`.",
+    query=[USER, number("limit", "How many at most; left out, all.", low=1, high=MOST_LISTED), CURSOR],
+    answers={
+        200: Answer(
+            about="The integrations by slug.",
+            schema=shape(integrations=listed(INTEGRATION_LISTED), optional={"next_cursor": TEXT}),
+            example={
+                "integrations": [
+                    {
+                        "slug": "github",
+                        "name": "GitHub",
+                        "description": "Issues, pull requests and repositories.",
+                        "categories": ["developer-tools"],
+                        "auth": ["oauth", "token"],
+                        "connected": True,
+                        "available": True,
+                        "skill_count": 90,
+                        "version": "1.0.0",
+                    }
+                ]
+            },
+            headers=("ETag",),
+        ),
+        304: _UNCHANGED,
+    },
+)
+async def integrations(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    limit: int | None = asked.query.get("limit")
+    listed = await services(request).discovery.integrations(who, user_of(who, asked.query.get("user")))
+    if "cursor" in asked.query:
+        after = _after(asked.query["cursor"])
         listed = [item for item in listed if item["slug"] > after]
     answer: dict[str, object] = {"integrations": listed[:limit]}
     if limit is not None and len(listed) > limit:
@@ -29,32 +66,154 @@ async def integrations(request: web.Request, who: Principal) -> web.Response:
     return tagged(request, answer)
 
 
-async def integration(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("user",))
-    slug = request.match_info["integration"]
-    return tagged(request, await services(request).discovery.integration(who, slug, _user(who, asked)))
+@operation(
+    "search_actions",
+    "Find actions by what they do",
+    group=_GROUP,
+    about="Ranked over everything that this key may use; the same words give the same order.",
+    query=[
+        text("q", "Words to look for.", most=400, required=True),
+        USER,
+        number("limit", "How many at most.", low=1, high=MOST_LISTED, default=20),
+    ],
+    answers={
+        200: Answer(
+            about="The actions, the best first.",
+            schema=shape(skills=listed(FOUND)),
+            example={
+                "skills": [
+                    {
+                        "integration": "github",
+                        "action": "create_issue",
+                        "description": "Open an issue in a repository.",
+                        "score": 1.0,
+                        "connected": True,
+                    }
+                ]
+            },
+            headers=("ETag",),
+        ),
+        304: _UNCHANGED,
+    },
+    example={"query": {"q": "create issue"}},
+)
+async def search(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    user = user_of(who, asked.query.get("user"))
+    found = await services(request).discovery.search(who, asked.query["q"], user, asked.query["limit"])
+    return tagged(request, {"skills": found})
 
 
-async def action(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "get_integration",
+    "List the actions of an integration",
+    group=_GROUP,
+    about="With the ways to connect it.",
+    path=[INTEGRATION],
+    query=[USER],
+    answers={
+        200: Answer(
+            about="The actions that this key may use.",
+            schema=INTEGRATION_SHAPE,
+            example={
+                "integration": "github",
+                "name": "GitHub",
+                "description": "Issues, pull requests and repositories.",
+                "connected": True,
+                "auth": [
+                    {"name": "token", "type": "bearer", "title": "Token", "credentials": ["token"], "fields": []}
+                ],
+                "skills": [
+                    {
+                        "name": "create_issue",
+                        "title": "Create issue",
+                        "method": "POST",
+                        "category": "issues",
+                        "description": "Open an issue in a repository.",
+                        "effect": "create",
+                    }
+                ],
+            },
+            headers=("ETag",),
+        ),
+        304: _UNCHANGED,
+    },
+    refuses=["scope_not_allowed", "not_found"],
+    example={"path": {"integration": "github"}},
+)
+async def integration(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    slug, user = request.match_info["integration"], user_of(who, asked.query.get("user"))
+    return tagged(request, await services(request).discovery.integration(who, slug, user))
+
+
+@operation(
+    "get_action",
+    "Read everything about an action",
+    group=_GROUP,
+    about="Its params as a JSON Schema, calls with their answers, and what refusals of the upstream mean.",
+    path=[INTEGRATION, ACTION],
+    answers={
+        200: Answer(
+            about="The action.",
+            schema=ACTION_SHAPE,
+            example={
+                "integration": "github",
+                "name": "create_issue",
+                "title": "Create issue",
+                "method": "POST",
+                "path": "/repos/{+repo}/issues",
+                "category": "issues",
+                "description": "Open an issue in a repository.",
+                "effect": "create",
+                "idempotent": False,
+                "scopes": ["repo"],
+                "auth": ["oauth", "token"],
+                "parameters": {
+                    "type": "object",
+                    "properties": {"repo": {"type": "string"}, "title": {"type": "string"}},
+                    "required": ["repo", "title"],
+                    "additionalProperties": False,
+                },
+                "examples": [
+                    {
+                        "cli": "skillway run github create_issue --repo acme/webapp --title 'Bug report'",
+                        "params": {"repo": "acme/webapp", "title": "Bug report"},
+                        "response": {"status": 201, "data": {"number": 7}},
+                    }
+                ],
+                "errors": [{"code": "410", "status": 410, "description": "Issues are off.", "fix": "Turn them on."}],
+            },
+            headers=("ETag",),
+        ),
+        304: _UNCHANGED,
+    },
+    refuses=["scope_not_allowed", "not_found"],
+    example={"path": {"integration": "github", "action": "create_issue"}},
+)
+async def action(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     slug, name = request.match_info["integration"], request.match_info["action"]
     return tagged(request, services(request).discovery.action(who, slug, name))
 
 
-async def search(request: web.Request, who: Principal) -> web.Response:
-    asked = query(request, ("q", "user", "limit"))
-    text = text_field(asked.get("q", "").strip(), "q", most=400)
-    limit = whole_number(asked, "limit", default=20, low=1, high=MOST_LISTED) or 20
-    return tagged(request, {"skills": await services(request).discovery.search(who, text, _user(who, asked), limit)})
-
-
-async def download(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "download_integration",
+    "Download an integration as an Agent Skill",
+    group=_GROUP,
+    about="The files that an agent reads from its disk.",
+    path=[INTEGRATION],
+    answers={
+        200: Answer(
+            about="The files.",
+            schema=SKILL_FILES,
+            example={"slug": "github", "files": [_FILE]},
+            headers=("ETag",),
+        ),
+        304: _UNCHANGED,
+    },
+    refuses=["scope_not_allowed", "not_found"],
+    example={"path": {"integration": "github"}},
+)
+async def download(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return tagged(request, services(request).discovery.download(who, request.match_info["integration"]))
-
-
-def _user(who: Principal, asked: dict[str, str]) -> str:
-    return user_of(who, text_field(asked["user"], "user") if "user" in asked else None)
 
 
 def _after(cursor: str) -> str:

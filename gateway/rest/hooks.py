@@ -10,52 +10,133 @@ from aiohttp.web_protocol import RequestPayloadError
 from gateway.core.errors import Refusal
 from gateway.core.hooks import MOST_BODY, HookWish
 from gateway.core.keys import Principal
+from gateway.rest.shapes import HOOK, MADE_HOOK
 from gateway.web.answers import json_answer
-from gateway.web.bodies import BODY_DEADLINE, bad_field, json_object, query, text_field
+from gateway.web.bodies import BODY_DEADLINE
 from gateway.web.context import LAST, services
+from gateway.web.operations import SLUG, Answer, Asked, Field, operation, text
+from gateway.web.shapes import TEXT, listed, shape
 from oauth.secret import Secret
 
-_CREATE = {"integration": str, "connection": str, "secret": str}
+_GROUP = "Hooks"
 _LONGEST_SECRET = 500
 _LONGEST_TOKEN = 256
+_HOOK_ID = Field(name="id", about="Id of the hook.", schema={"type": "string"}, required=True)
+_TOKEN = Field(name="token", about="What stands in the hook's URL.", schema={"type": "string"}, required=True)
+_ABOUT_SECRET = "What the upstream signs with, where it does."
+_EXAMPLE = {
+    "id": "hook_51ab",
+    "integration": "github",
+    "connection": None,
+    "mode": "live",
+    "events": ["issues"],
+    "signed": True,
+    "has_secret": True,
+    "created_by": {"type": "api_key", "id": "key_90d2", "name": "backend"},
+    "created_at": "2026-11-28T10:00:00Z",
+}
+_MADE = {
+    **_EXAMPLE,
+    "url": "http://127.0.0.1:8700/hooks/dR8pXq",
+    "warning": "Save this URL now: it is not shown again.",
+}
 
 
-async def create(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
-    body = await json_object(request, _CREATE)
-    if "integration" not in body:
-        raise bad_field("integration", "required", "The field 'integration' is missing.")
+@operation(
+    "create_hook",
+    "Make a URL for an upstream",
+    group=_GROUP,
+    about="What the upstream sends there becomes an event of the org, `hook.<integration>.<event>`, once its signature is proven.",
+    body=[
+        Field(name="integration", about="Slug of an integration that tells of events.", schema=SLUG, required=True),
+        text("connection", "Id of the connection that it is about; left out, the whole org."),
+        text("secret", f"{_ABOUT_SECRET} It can be given later.", most=_LONGEST_SECRET),
+    ],
+    answers={
+        201: Answer(
+            about="The hook and, this once, its URL.",
+            schema=MADE_HOOK,
+            example=_MADE,
+            links={"set_hook_secret": {"id": "/id"}, "remove_hook": {"id": "/id"}},
+        )
+    },
+    refuses=["scope_not_allowed", "plan_limit_reached"],
+    example={"body": {"integration": "github", "secret": "a long random word"}},
+)
+async def create(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     wish = HookWish(
-        integration=body["integration"],
-        connection=text_field(body["connection"], "connection") if "connection" in body else None,
-        secret=_secret(body["secret"]) if "secret" in body else None,
+        integration=asked.body["integration"],
+        connection=asked.body.get("connection"),
+        secret=Secret(asked.body["secret"]) if "secret" in asked.body else None,
     )
     return json_answer(await services(request).hooks.create(who, wish), status=201)
 
 
-async def list_hooks(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "list_hooks",
+    "List the hooks",
+    group=_GROUP,
+    about="Those that the key reaches, the oldest first; never their URLs.",
+    answers={200: Answer(about="The hooks.", schema=shape(hooks=listed(HOOK)), example={"hooks": [_EXAMPLE]})},
+)
+async def list_hooks(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return json_answer({"hooks": await services(request).hooks.list(who)})
 
 
-async def set_secret(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
-    body = await json_object(request, {"secret": str})
-    if "secret" not in body:
-        raise bad_field("secret", "required", "The field 'secret' is missing.")
-    return json_answer(
-        await services(request).hooks.set_secret(who, request.match_info["id"], _secret(body["secret"]))
-    )
+@operation(
+    "set_hook_secret",
+    "Say what an upstream signs with",
+    group=_GROUP,
+    about="In place of what it was.",
+    path=[_HOOK_ID],
+    body=[text("secret", _ABOUT_SECRET, most=_LONGEST_SECRET, required=True)],
+    answers={200: Answer(about="The hook as it is now.", schema=HOOK, example=_EXAMPLE)},
+    refuses=["not_found", "scope_not_allowed"],
+    example={"path": {"id": "hook_51ab"}, "body": {"secret": "a long random word"}},
+)
+async def set_secret(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    secret = Secret(asked.body["secret"])
+    return json_answer(await services(request).hooks.set_secret(who, request.match_info["id"], secret))
 
 
-async def remove(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "remove_hook",
+    "Remove a hook",
+    group=_GROUP,
+    about="Nobody knows its URL any more.",
+    path=[_HOOK_ID],
+    answers={204: Answer(about="It is gone.")},
+    refuses=["not_found", "scope_not_allowed"],
+    example={"path": {"id": "hook_51ab"}},
+)
+async def remove(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     await services(request).hooks.remove(who, request.match_info["id"])
     return web.Response(status=204)
 
 
-async def receive(request: web.Request) -> web.Response:
-    """A message of an upstream: 200 only once it is on disk."""
+@operation(
+    "receive_message",
+    "Tell what happened at an upstream",
+    group=_GROUP,
+    about="For upstreams: signed as the definition of the integration describes it. A challenge is answered with its text.",
+    path=[_TOKEN],
+    any_query=True,
+    takes={
+        "application/json": {},
+        "application/x-www-form-urlencoded": {"type": "object"},
+        "application/octet-stream": {"type": "string", "format": "binary"},
+    },
+    answers={
+        200: Answer(
+            about="It is on disk, or was before.",
+            schema=shape(status=TEXT),
+            example={"status": "received"},
+            also=("text/plain",),
+        )
+    },
+    refuses=["unauthorized", "forbidden", "not_found"],
+)
+async def receive(request: web.Request, asked: Asked) -> web.Response:
     body = await _read(request)
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
@@ -64,25 +145,22 @@ async def receive(request: web.Request) -> web.Response:
     return json_answer({"status": "received"}) if answer is None else _plain(answer)
 
 
-async def challenge(request: web.Request) -> web.Response:
-    """An upstream tries out the URL before it uses it."""
+@operation(
+    "answer_challenge",
+    "Try out the URL of a hook",
+    group=_GROUP,
+    about="For upstreams that do so before they use it, with query parameters of their own.",
+    path=[_TOKEN],
+    any_query=True,
+    answers={200: Answer(about="The text that is expected.", also=("text/plain",))},
+    refuses=["unauthorized", "not_found"],
+)
+async def challenge(request: web.Request, asked: Asked) -> web.Response:
     return _plain(await services(request).hooks.challenge(_token(request), dict(request.rel_url.query)))
-
-
-def public_routes() -> list[web.RouteDef]:
-    """Those that take no key: the URL itself is one, and what comes there is signed."""
-    return [
-        web.post("/hooks/{token}", receive),
-        web.get("/hooks/{token}", challenge, allow_head=False),
-    ]
 
 
 def _token(request: web.Request) -> str:
     return request.match_info["token"][:_LONGEST_TOKEN]
-
-
-def _secret(text: str) -> Secret:
-    return Secret(text_field(text, "secret", most=_LONGEST_SECRET))
 
 
 async def _read(request: web.Request) -> bytes:

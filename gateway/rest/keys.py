@@ -8,29 +8,76 @@ from aiohttp import web
 
 from gateway.core.api_keys import KeyWish, shown
 from gateway.core.errors import Refusal
+from gateway.core.grants import LEVELS
 from gateway.core.keys import Principal
+from gateway.patterns import LONGEST, PATTERN
+from gateway.rest.fields import KEY_ID
+from gateway.rest.shapes import API_KEY, IDENTITY, MADE_KEY
 from gateway.web.answers import json_answer
-from gateway.web.bodies import bad_field, json_object, query, strings, text_field
 from gateway.web.context import services
+from gateway.web.operations import PRINTABLE, SLUG, Answer, Asked, choice, number, operation, strings, text
+from gateway.web.shapes import listed
 
-_CREATE = {
-    "name": str,
-    "mode": str,
-    "scopes": list,
-    "level": str,
-    "allow": list,
-    "deny": list,
-    "users": list,
-    "connections": list,
-    "expires_in_days": int,
-}
-_LISTS = ("scopes", "allow", "deny", "users", "connections")
+_GROUP = "API keys"
 _MOST_LISTED = 200
-_LONGEST_DAYS = 3650
+_PATTERNS = {"type": "string", "maxLength": LONGEST, "pattern": f"^{PATTERN.pattern}$"}
+_USERS = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
+_CREATE = [
+    text("name", "What it is for; shown in lists.", required=True),
+    choice("mode", "A test key is answered from examples. Left out, as the key that makes it.", ["live", "test"]),
+    strings(
+        "scopes",
+        "Slugs of the integrations that it may use, or `*` for all. Left out, those of the key that makes it.",
+        least=1,
+        most=_MOST_LISTED,
+        each={"anyOf": [{"const": "*"}, SLUG]},
+    ),
+    choice("level", "How much it may change.", LEVELS),
+    strings("allow", "Patterns of the only actions that it may use.", least=1, most=_MOST_LISTED, each=_PATTERNS),
+    strings("deny", "Patterns of actions that it may not use.", most=_MOST_LISTED, each=_PATTERNS),
+    strings("users", "The only users that it may act for.", least=1, most=_MOST_LISTED, each=_USERS),
+    strings("connections", "Ids of the only connections that may serve its calls.", least=1, most=_MOST_LISTED),
+    number("expires_in_days", "After so many days it stops; left out, with the key that makes it.", low=1, high=3650),
+]
+_LISTS = ("scopes", "allow", "deny", "users", "connections")
+_KEY = {
+    "id": "key_90d2",
+    "name": "issue bot",
+    "key_prefix": "sk_live_gw_Vt7Qe",
+    "masked_key": "sk_live_gw_Vt7Qe…",
+    "mode": "live",
+    "scopes": ["github"],
+    "level": "read_write",
+    "scope_description": "Also creates, updates, sends and connects; deletes nothing.",
+    "allow": None,
+    "deny": [],
+    "users": ["u_42"],
+    "connections": None,
+    "parent": "key_11aa",
+    "active": True,
+    "expired": False,
+    "expires_at": "2026-12-28T10:00:00Z",
+    "last_used_at": None,
+    "revoked_at": None,
+    "request_count": 0,
+    "created_at": "2026-11-28T10:00:00Z",
+}
 
 
-async def verify(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "verify_key",
+    "See whose key this is",
+    group=_GROUP,
+    about="The org, and the key with all that it may do.",
+    answers={
+        200: Answer(
+            about="Who asks.",
+            schema=IDENTITY,
+            example={"org": {"id": "org_5494", "name": "Acme", "plan": "free"}, "api_key": _KEY},
+        )
+    },
+)
+async def verify(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     answer: dict[str, Any] = {"org": {"id": who.org, "name": who.org_name, "plan": who.plan.name}}
     if who.key is not None:
         answer["api_key"] = shown(who.key, services(request).clock())
@@ -39,38 +86,63 @@ async def verify(request: web.Request, who: Principal) -> web.Response:
     return json_answer(answer)
 
 
-async def list_keys(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "list_keys",
+    "List the keys",
+    group=_GROUP,
+    about="Revoked ones too, the oldest first. A key that was made by a key sees itself and what it made.",
+    answers={200: Answer(about="The keys.", schema=listed(API_KEY), example=[_KEY])},
+)
+async def list_keys(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return json_answer(await services(request).api_keys.list(who))
 
 
-async def create(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
-    body = await json_object(request, _CREATE)
-    if "name" not in body:
-        raise bad_field("name", "required", "The field 'name' is missing.")
-    if body.get("mode", "live") not in ("live", "test"):
-        raise bad_field("mode", "enum", "The field 'mode' must be live or test.")
-    days = body.get("expires_in_days")
-    if days is not None and not 0 < days <= _LONGEST_DAYS:
-        raise bad_field("expires_in_days", "range", f"The field 'expires_in_days' must be 1 to {_LONGEST_DAYS}.")
-    lists = {name: strings(body[name], name, _MOST_LISTED, least=name != "deny") for name in _LISTS if name in body}
-    for position, user in enumerate(lists.get("users", ())):
-        text_field(user, f"users/{position}")
+@operation(
+    "create_key",
+    "Make a key",
+    group=_GROUP,
+    about="It may do as much as the key that makes it, or less; what it may do never changes.",
+    body=_CREATE,
+    answers={
+        201: Answer(
+            about="The key and, this once, its text.",
+            schema=MADE_KEY,
+            example={
+                "api_key": _KEY,
+                "full_key": "sk_live_gw_Vt7QeX…",
+                "warning": "Save this key now: it is not shown again.",
+            },
+            links={"revoke_key": {"id": "/api_key/id"}},
+        )
+    },
+    refuses=["plan_limit_reached", "not_found"],
+    example={"body": {"name": "issue bot", "level": "read_write", "users": ["u_42"], "expires_in_days": 30}},
+)
+async def create(request: web.Request, who: Principal, asked: Asked) -> web.Response:
+    days = asked.body.get("expires_in_days")
     wish = KeyWish(
-        name=text_field(body["name"], "name"),
-        mode=body.get("mode"),
-        level=body.get("level"),
-        expires_in_days=days,
-        **lists,
+        name=asked.body["name"],
+        mode=asked.body.get("mode"),
+        level=asked.body.get("level"),
+        expires_in_days=None if days is None else int(days),
+        **{name: tuple(dict.fromkeys(asked.body[name])) for name in _LISTS if name in asked.body},
     )
-    made, text = await services(request).api_keys.create(who, wish)
+    made, full_key = await services(request).api_keys.create(who, wish)
     warning = "Save this key now: it is not shown again."
-    return json_answer({"api_key": made, "full_key": text.reveal(), "warning": warning}, status=201)
+    return json_answer({"api_key": made, "full_key": full_key.reveal(), "warning": warning}, status=201)
 
 
-async def revoke(request: web.Request, who: Principal) -> web.Response:
-    query(request, ())
+@operation(
+    "revoke_key",
+    "Revoke a key",
+    group=_GROUP,
+    about="It stops at once, and all keys that it made with it.",
+    path=[KEY_ID],
+    answers={204: Answer(about="It is revoked.")},
+    refuses=["not_found"],
+    example={"path": {"id": "key_90d2"}},
+)
+async def revoke(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     key_id = request.match_info["id"]
     if not key_id.isprintable():
         raise Refusal("not_found", "API key not found.")

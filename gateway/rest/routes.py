@@ -6,8 +6,21 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.rest import calls, connections, discovery, events, hooks, keys, usage, webhooks
-from gateway.web.routing import Route, mounted
+from gateway.rest import (
+    calls,
+    connections,
+    description,
+    discovery,
+    events,
+    files,
+    hooks,
+    keys,
+    runs,
+    usage,
+    webhooks,
+)
+from gateway.web.operations import Route
+from gateway.web.routing import mounted
 from skills_catalog.names import RESERVED_SLUGS
 
 #: Not a reserved slug: what a fixed route does not take is 405 there, and no unknown integration.
@@ -21,6 +34,15 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/verify", keys.verify, "read_only"),
     Route("GET", "/v1/usage", usage.usage, "read_only"),
     Route("GET", "/v1/ledger", usage.ledger, "read_only"),
+    Route("POST", "/v1/preflight", calls.preflight, "read_only"),
+    Route("GET", "/v1/runs", runs.list_runs, "read_only"),
+    Route("GET", "/v1/runs/{id}", runs.show, "read_only"),
+    Route("POST", "/v1/runs/{id}/cancel", runs.cancel, "read_write"),
+    Route("POST", "/v1/runs/{id}/retry", runs.retry, "read_write"),
+    Route("GET", "/v1/results/{id}", runs.result, "read_only"),
+    Route("POST", "/v1/files", files.add, "read_write"),
+    Route("GET", "/v1/files/{id}", files.read, "read_only"),
+    Route("DELETE", "/v1/files/{id}", files.delete, "full_access"),
     Route("GET", "/v1/events", events.list_events, "read_only"),
     Route("POST", "/v1/connect", connections.connect, "read_write", live_only=True),
     Route("GET", "/v1/connect/{id}", connections.poll, "read_only"),
@@ -45,6 +67,9 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/api-keys", keys.list_keys, "full_access"),
     Route("POST", "/api-keys", keys.create, "full_access"),
     Route("DELETE", "/api-keys/{id}", keys.revoke, "full_access"),
+    Route("POST", "/hooks/{token}", hooks.receive, None),
+    Route("GET", "/hooks/{token}", hooks.challenge, None),
+    Route("GET", "/openapi.json", description.description, None),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
     # What an action does to the world decides which level it takes.
     Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),
@@ -52,4 +77,4 @@ ROUTES: Sequence[Route] = (
 
 
 def routes() -> list[web.RouteDef]:
-    return [*mounted(ROUTES), *hooks.public_routes()]
+    return mounted(ROUTES)

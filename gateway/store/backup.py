@@ -30,6 +30,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "runs": ("id",),
     "entries": ("org", "id"),
     "events": ("id",),
+    "blobs": ("org", "place"),
+    "deprecation_notices": ("org", "integration", "action", "since"),
     "webhooks": ("id",),
     "signing_secrets": ("org", "mode"),
     "endpoints": ("org", "name"),
@@ -38,6 +40,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "hook_messages": ("hook", "name"),
 }
 _BATCH = 500
+#: Rows that are large are copied fewer at a time.
+_LARGE = {"blobs": 16}
 #: In a backup `--with-key`, the row of `installation` that holds the master key.
 _KEY = "master_key_in_backup"
 
@@ -132,11 +136,11 @@ async def _make_room(target: Statements, replace: bool) -> None:
 
 async def _copy_table(source: Statements, target: Statements, table: str) -> int:
     key = TABLES[table]
-    place = ", ".join(key)
-    select = f"SELECT * FROM {table} ORDER BY {place} LIMIT {_BATCH}"
+    place, batch = ", ".join(key), _LARGE.get(table, _BATCH)
+    select = f"SELECT * FROM {table} ORDER BY {place} LIMIT {batch}"
     following = (
         f"SELECT * FROM {table} WHERE ({place}) > ({', '.join(f':{name}' for name in key)}) "
-        f"ORDER BY {place} LIMIT {_BATCH}"
+        f"ORDER BY {place} LIMIT {batch}"
     )
     rows = await source.fetch(select)
     count = 0

@@ -13,7 +13,7 @@ from gateway.core.deliveries import Delivery, DeliveryState, Due, Outcome, paylo
 from gateway.core.errors import Refusal
 from gateway.core.events import Event
 from gateway.core.ids import new_ordered_id
-from gateway.store.clocks import DatabaseClock
+from gateway.store.clock import DatabaseClock
 from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import Database, Dialect, Row, Statements
 from gateway.store.events import append

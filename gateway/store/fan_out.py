@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gateway.core.events import Event
 from gateway.core.webhook import Webhook
-from gateway.store.clocks import DatabaseClock
+from gateway.store.clock import DatabaseClock
 from gateway.store.database import Database
 from gateway.store.deliveries import SKIP_LOCKED, add_deliveries
 from gateway.store.events import event_of

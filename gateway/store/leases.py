@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.store.clocks import DatabaseClock
+from gateway.store.clock import DatabaseClock
 from gateway.store.database import Database
 
 # An advisory lock would keep a connection for as long as it waits; enough waiters and the holder gets none.

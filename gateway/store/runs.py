@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,12 +34,14 @@ BOUND = 50_000
 #: Pause before the next try after the store refused.
 RETRY_SECONDS = 1.0
 
-_COLUMNS = (
-    'id, org, key, "user", integration, action, effect, mode, state, started_at, finished_at, connection, '
-    "status, error, outcome, credits"
-)
+#: What is recorded of every run, in the order of `values_of`.
+RUN_COLUMNS = (
+    "id", "org", "key", '"user"', "integration", "action", "effect", "mode", "state", "started_at", "finished_at",
+    "connection", "status", "error", "outcome", "credits",
+)  # fmt: skip
+_COLUMNS = ", ".join(RUN_COLUMNS)
 # A run that has ended never goes back to running, whatever order two writes of it arrive in.
-_NAMES = tuple(name.strip().strip('"') for name in _COLUMNS.split(","))
+_NAMES = tuple(name.strip('"') for name in RUN_COLUMNS)
 _INSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES "
 _OR_UPDATE = """
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
@@ -50,9 +53,9 @@ _WRITE = f"{_INSERT}({', '.join(f':{name}' for name in _NAMES)}){_OR_UPDATE}"
 #: Up to that many runs are written by one statement. It is a transaction by itself, at a third of the price of
 #: one that is begun and committed.
 TOGETHER = 32
-_LIST = f"""
-    SELECT {_COLUMNS} FROM runs
-    WHERE org = :org AND (started_at, id) < (:started_at, :id)
+_LIST = """
+    SELECT * FROM runs
+    WHERE org = :org AND mode = :mode AND (started_at, id) < (:started_at, :id)
     ORDER BY started_at DESC, id DESC LIMIT :limit
 """
 #: So that no write of a call waits long for it.
@@ -64,7 +67,7 @@ _FORGET = """
 """
 _SETTLE = """
     UPDATE runs SET state = 'unknown', outcome = 'unknown', finished_at = :now
-    WHERE finished_at IS NULL AND state = 'running' AND started_at < :before
+    WHERE finished_at IS NULL AND state = 'running' AND owner IS NULL AND started_at < :before
     RETURNING *
 """
 _NEWEST = (2**62, "")
@@ -139,17 +142,22 @@ class RunWriter:
         waiting = self._queued.get(run_id) or self._in_flight.get(run_id)
         if waiting is not None:
             return waiting if waiting.org == org else None
-        sql = f"SELECT {_COLUMNS} FROM runs WHERE org = :org AND id = :id"
+        sql = "SELECT * FROM runs WHERE org = :org AND id = :id"
         row = await self._database.fetch_one(sql, org=org, id=run_id)
-        return None if row is None else _run(row)
+        return None if row is None else run_of(row)
 
-    async def list(self, org: str, *, limit: int = 50, cursor: str | None = None) -> tuple[Sequence[Run], str | None]:
-        """Newest first, and where the next page starts. Raises `Refusal` for a cursor that is none of ours."""
+    async def list(
+        self, org: str, *, mode: str = "live", limit: int = 50, cursor: str | None = None
+    ) -> tuple[Sequence[Run], str | None]:
         after = _NEWEST if cursor is None else place_of(cursor)
         # Before the look into the database: what is written meanwhile is then seen twice, never missed.
-        waiting = [run for run in self._waiting() if run.org == org and (run.started_at, run.id) < after]
-        rows = await self._database.fetch(_LIST, org=org, started_at=after[0], id=after[1], limit=limit + 1)
-        runs = {run.id: run for run in (*map(_run, rows), *waiting)}
+        waiting = [
+            run
+            for run in self._waiting()
+            if run.org == org and run.mode == mode and (run.started_at, run.id) < after
+        ]
+        rows = await self._database.fetch(_LIST, org=org, mode=mode, started_at=after[0], id=after[1], limit=limit + 1)
+        runs = {run.id: run for run in (*map(run_of, rows), *waiting)}
         page = sorted(runs.values(), key=lambda run: (run.started_at, run.id), reverse=True)
         if len(page) <= limit:
             return page, None
@@ -162,7 +170,7 @@ class RunWriter:
         """
         async with self._database.transaction() as transaction:
             rows = await transaction.fetch(_SETTLE, before=before, now=int(self._clock() * 1000))
-            charged = [call_entry(run) for run in map(_run, rows) if run.is_charged]
+            charged = [call_entry(run) for run in map(run_of, rows) if run.is_charged]
             if charged:
                 await transaction.execute_many(INSERT_ENTRY, charged)
         return len(rows)
@@ -319,7 +327,7 @@ class RunWriter:
 
     async def _write_together(self, runs: Sequence[Run]) -> None:
         sql, names = _write_together(len(runs))
-        await self._database.execute(sql, **dict(zip(names, chain.from_iterable(map(_values, runs)), strict=True)))
+        await self._database.execute(sql, **dict(zip(names, chain.from_iterable(map(values_of, runs)), strict=True)))
 
     def _give_up(self, run: Run, error: Exception, waiters: Mapping[str, asyncio.Future[None]]) -> None:
         waiter = waiters.get(run.id)
@@ -337,7 +345,7 @@ class RunWriter:
 def _batches(runs: Sequence[Run]) -> list[Batch]:
     """The runs, and the entries of those that are charged: both or neither."""
     charged = [call_entry(run) for run in runs if run.is_charged]
-    batches: list[Batch] = [(_WRITE, [_values(run) for run in runs])] if runs else []
+    batches: list[Batch] = [(_WRITE, [values_of(run) for run in runs])] if runs else []
     return [*batches, (INSERT_ENTRY, charged)] if charged else batches
 
 
@@ -349,7 +357,8 @@ def _write_together(count: int) -> tuple[str, tuple[str, ...]]:
     return _INSERT + rows + _OR_UPDATE, tuple(chain.from_iterable(names))
 
 
-def _values(run: Run) -> tuple[Value, ...]:
+def values_of(run: Run) -> tuple[Value, ...]:
+    """The columns that every run has."""
     return (
         run.id,
         run.org,
@@ -370,7 +379,8 @@ def _values(run: Run) -> tuple[Value, ...]:
     )
 
 
-def _run(row: Row) -> Run:
+def run_of(row: Row) -> Run:
+    """A run of a row with all columns of `runs`."""
     return Run(
         id=row["id"],
         org=row["org"],
@@ -388,4 +398,8 @@ def _run(row: Row) -> Run:
         error=row["error"],
         outcome=row["outcome"],
         credits=row["credits"],
+        kept=row["kept"],
+        refusal=None if row["refusal"] is None else json.loads(row["refusal"]),
+        progress=None if row["progress"] is None else json.loads(row["progress"]),
+        fingerprint=row["fingerprint"],
     )

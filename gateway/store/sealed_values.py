@@ -14,10 +14,14 @@ SEALED = (
     ("connections", "credential", "id"),
     ("flows", "secrets", "connection"),
     ("org_clients", "secrets", "integration"),
+    ("runs", "request", "id"),
+    ("blobs", "sealed", "place"),
     ("webhooks", "secrets", "id"),
     ("signing_secrets", "secrets", "mode"),
     ("hooks", "secret", "id"),
 )
+#: Values that are large are met fewer at a time.
+_LARGE = {"blobs": 16}
 #: In `counts`, what is not a sealed value at all.
 DAMAGED = "damaged"
 
@@ -48,7 +52,8 @@ class SqlSealedValues:
                 ORDER BY org, {row_name} LIMIT :size
             """
             org, row = "", ""
-            while rows := await self._database.fetch(sql, org=org, row=row, size=size):
+            some = min(size, _LARGE.get(table, size))
+            while rows := await self._database.fetch(sql, org=org, row=row, size=some):
                 org, row = rows[-1]["org"], rows[-1]["row_name"]
                 yield [
                     SealedValue(org=found["org"], table=table, row=found["row_name"], column=column, blob=found["blob"])

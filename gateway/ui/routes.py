@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.ui import connect
+from gateway.ui import connect, docs
 
 
 def routes() -> list[web.RouteDef]:
@@ -13,5 +13,6 @@ def routes() -> list[web.RouteDef]:
         web.post("/connect/new", connect.click_link),
         web.get("/connect/{id}", connect.show),
         web.post("/connect/{id}", connect.click),
+        web.get("/docs", docs.show),
         web.get("/oauth/callback/{context}", connect.callback),
     ]

@@ -26,7 +26,11 @@ def json_bytes(body: bytes, *, status: int = 200, headers: Mapping[str, str] | N
 def tagged(request: web.Request, value: Any) -> web.Response:
     """A JSON answer with an ETag; 304 where the client has it already (RFC 9110 §13.1.2)."""
     body = orjson.dumps(value)
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return tagged_bytes(request, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def tagged_bytes(request: web.Request, body: bytes, tag: str) -> web.Response:
+    """The same of JSON text whose tag is known."""
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key"}
     known = request.headers.get("If-None-Match", "")
     if known and tag in [part.strip().removeprefix("W/") for part in known.split(",")]:
@@ -44,4 +48,8 @@ def refusal_answer(refusal: Refusal) -> web.Response:
         headers["x-should-retry"] = "false"
     if refusal.retry_after_ms is not None:
         headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
-    return json_answer(refusal.body(), status=refusal.status, headers=headers)
+    answer = json_answer(refusal.body(), status=refusal.status, headers=headers)
+    if refusal.status == 408:
+        # RFC 9110 §15.5.9: the connection is not used any further.
+        answer.force_close()
+    return answer

@@ -26,6 +26,12 @@ async def principal(request: web.Request) -> Principal:
     return found
 
 
+def has_key(request: web.Request) -> bool:
+    """Whether a key is on the request, or what was meant as one."""
+    in_query = bool(request.rel_url.raw_query_string) and any(name in request.rel_url.query for name in _IN_QUERY)
+    return in_query or "Authorization" in request.headers or "X-API-Key" in request.headers
+
+
 def _key(request: web.Request) -> str:
     authorization = request.headers.getall("Authorization", [])
     api_key = request.headers.getall("X-API-Key", [])

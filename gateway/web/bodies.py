@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -12,10 +13,12 @@ from aiohttp.web_protocol import RequestPayloadError
 from gateway.core.errors import Refusal
 from gateway.core.strict_json import NotStrictJson, parse
 from gateway.web.context import LAST
+from gateway.web.operations import Asked, Field, Operation
 from skills_catalog.names import nearest
 
 #: Seconds for a request body to arrive, whatever its size: 8 MiB in that time is a slow line.
 BODY_DEADLINE = 30.0
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 async def read(request: web.Request) -> bytes:
@@ -36,18 +39,24 @@ async def read(request: web.Request) -> bytes:
         raise Refusal("bad_request", "The body broke off, or its chunks are malformed.") from None
 
 
-async def json_object(request: web.Request, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
-    """The body as a JSON object whose members are `known` names of the given types.
+async def read_asked(request: web.Request, operation: Operation) -> Asked:
+    """What the request says, held against what the operation takes.
 
-    Raises `Refusal` that names the member and suggests the nearest known one.
+    Raises `Refusal` that names what is wrong and suggests the nearest known name.
     """
+    asks = (operation.query or request.rel_url.raw_query_string) and not operation.any_query
+    return Asked(
+        query=_query(request, operation.query) if asks else _NOTHING,
+        body=_NOTHING if operation.body is None else await _json_object(request, operation.body),
+    )
+
+
+async def _json_object(request: web.Request, known: Mapping[str, Field]) -> dict[str, Any]:
     body = await read(request)
-    if request.content_type != "application/json" and body:
-        raise Refusal("unsupported_media_type", "Send `Content-Type: application/json`.")
-    if not body:
-        return {}
+    if body and not _is_json(request):
+        raise Refusal("unsupported_media_type", "Send `Content-Type: application/json`, in UTF-8.")
     try:
-        value = parse(body)
+        value = parse(body) if body else {}
     except NotStrictJson as error:
         raise Refusal("bad_request", _sentence(str(error))) from None
     if not isinstance(value, dict):
@@ -55,75 +64,67 @@ async def json_object(request: web.Request, known: Mapping[str, type | tuple[typ
     for name, member in value.items():
         if name not in known:
             raise unknown_field(name, known)
-        if not isinstance(member, known[name]) or (isinstance(member, bool) and known[name] is int):
-            raise bad_field(name, "type", f"The field {name!r} must be {_type_name(known[name])}.")
+        _check(known[name], member, "field")
+    _fill_in(value, known, "field")
     return value
 
 
-def query(request: web.Request, known: tuple[str, ...]) -> dict[str, str]:
-    """The query's parameters, each known and given once."""
-    found: dict[str, str] = {}
-    for name, value in request.rel_url.query.items():
+def _query(request: web.Request, known: Mapping[str, Field]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in request.rel_url.query.items():
         if name not in known:
             raise unknown_field(name, known, what="query parameter")
         if name in found:
             raise bad_field(name, "unique", f"The query parameter {name!r} is given twice.")
+        is_number = known[name].schema.get("type") == "integer" and text.isascii() and text.isdigit() and len(text) < 10
+        value = int(text) if is_number else text
+        _check(known[name], value, "query parameter")
         found[name] = value
+    _fill_in(found, known, "query parameter")
     return found
 
 
-def whole_number(values: Mapping[str, str], name: str, *, default: int | None, low: int, high: int) -> int | None:
-    """A number of the query between two bounds."""
-    text = values.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-        raise bad_field(name, "range", f"The query parameter {name!r} must be a whole number from {low} to {high}.")
-    return int(text)
+def _check(field: Field, value: Any, what: str) -> None:
+    try:
+        if field.takes(value):
+            return
+        path, keyword, must = field.problem(value)
+    except ValueError:
+        # Half a surrogate pair is no text.
+        path, keyword, must = field.name, "format", "must be valid Unicode"
+    raise bad_field(path, keyword, f"The {what} {path!r} {must}.")
 
 
-def yes_or_no(values: Mapping[str, str], name: str) -> bool:
-    """A switch of the query: `1` or `true` is on, `0`, `false` and nothing are off."""
-    text = values.get(name, "0")
-    if text not in ("1", "true", "0", "false"):
-        raise bad_field(name, "enum", f"The query parameter {name!r} must be 1 or 0.")
-    return text in ("1", "true")
+def _fill_in(found: dict[str, Any], known: Mapping[str, Field], what: str) -> None:
+    for name, field in known.items():
+        if name in found:
+            continue
+        if field.required:
+            raise bad_field(name, "required", f"The {what} {name!r} is missing.")
+        if field.default is not None:
+            found[name] = field.default
 
 
-def text_field(value: Any, name: str, *, most: int = 128) -> str:
-    """A short, printable string: a user, a label, a name."""
-    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
-        raise bad_field(name, "format", f"The field {name!r} must be 1 to {most} printable characters.")
-    return value
-
-
-def strings(values: list[Any], name: str, most: int, *, least: int = 0) -> tuple[str, ...]:
-    """An array of strings, each once."""
-    if not least <= len(values) <= most or not all(isinstance(value, str) for value in values):
-        raise bad_field(name, "items", f"The field {name!r} must be {least or 'at most'} {'to ' if least else ''}{most} strings.")
-    return tuple(dict.fromkeys(values))
+def _is_json(request: web.Request) -> bool:
+    # RFC 8259 §8.1: there is no JSON but in UTF-8, whatever else a client may say.
+    return request.content_type == "application/json" and (request.charset or "utf-8").lower() in ("utf-8", "utf8")
 
 
 def bad_field(path: str, keyword: str, message: str) -> Refusal:
     return Refusal("bad_request", message, details={"fields": [{"path": path, "keyword": keyword, "message": message}]})
 
 
-def unknown_field(name: str, known: Mapping[str, Any] | tuple[str, ...], *, what: str = "field") -> Refusal:
+def unknown_field(name: str, known: Mapping[str, Any], *, what: str = "field") -> Refusal:
     shown, near = name[:64], nearest(name, known)
     message = f"Unknown {what} {shown!r}." + (f" Did you mean {near!r}?" if near else "")
     problem = {"path": shown, "keyword": "additionalProperties", "message": message}
     return Refusal(
         "bad_request",
         message,
-        hint=None if near else f"Known here: {', '.join(sorted(known))}.",
+        hint=f"Known here: {', '.join(sorted(known))}." if known and not near else None,
         details={"fields": [problem | ({"suggestion": near} if near else {})]},
     )
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
-
-
-def _type_name(types: type | tuple[type, ...]) -> str:
-    names = {dict: "an object", str: "a string", list: "an array", bool: "true or false", int: "a whole number"}
-    return " or ".join(names[kind] for kind in (types if isinstance(types, tuple) else (types,)))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 
 from aiohttp import HttpVersion11, web
 
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
 from gateway.web.answers import refusal_answer
-from gateway.web.context import LAST, PRINCIPAL, RATE, REQUEST_ID, services
+from gateway.web.context import LAST, MORE_HEADERS, PRINCIPAL, RATE, REQUEST_ID, services
 from gateway.web.peers import peer_of
 
 log = logging.getLogger("skillway.requests")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: What the log says of a request whose client did not wait for the answer.
 _GONE = 499
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @web.middleware
@@ -69,6 +71,7 @@ def standing_headers(request: web.Request) -> dict[str, str]:
         headers["X-RateLimit-Limit"] = str(rate.limit)
         headers["X-RateLimit-Remaining"] = str(rate.remaining)
         headers["X-RateLimit-Reset"] = str(rate.reset)
+    headers.update(request.get(MORE_HEADERS, _NONE))
     return headers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -14,14 +14,19 @@ from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
 from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
+from gateway.core.files import Files
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.hooks import Hooks
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
+from gateway.core.preflight import Preflight
+from gateway.core.results import Results
+from gateway.core.run_book import RunBook
 from gateway.core.usage import Usage
 from gateway.core.webhooks import Webhooks
 from gateway.settings import Settings
+from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
 
 
@@ -38,12 +43,19 @@ class Services:
     limits: Limits
     usage: Usage
     gateway: Gateway
+    preflight: Preflight
+    runs: RunBook
+    results: Results
+    files: Files
     discovery: Discovery
+    description: Description
     connecting: Connecting
     consent: Consent
     webhooks: Webhooks
     hooks: Hooks
     health: Health
+    #: From here on this process takes up no further run.
+    stop_taking: Callable[[], None]
     request_log: RequestLog
     clock: Callable[[], float]
 
@@ -54,6 +66,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 #: What the key may still ask in this minute, where that is limited.
 RATE = web.RequestKey("rate", Rate)
 PRINCIPAL = web.RequestKey("principal", Principal)
+#: What else every answer to the request carries: that its route or action is deprecated.
+MORE_HEADERS = web.RequestKey("more_headers", Mapping[str, str])
 #: Set where the connection is closed after the answer: what follows on it cannot be told apart from the body.
 LAST = web.RequestKey("last", bool)
 

@@ -1,30 +1,17 @@
-"""A route of the API: who may use it stands beside its path, and is checked before its handler runs."""
+"""Routes as the web framework takes them: who may use one, and what it takes, is checked before its handler runs."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway.core.access import check_level, check_live
-from gateway.core.grants import Level
-from gateway.core.keys import Principal
 from gateway.web.auth import principal
-
-Handler = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One method of one path, for whoever has a key of at least `level`."""
-
-    method: str
-    path: str
-    handler: Handler
-    level: Level
-    #: A test key may not: what it asks for needs an account.
-    live_only: bool = False
+from gateway.web.bodies import read_asked
+from gateway.web.context import MORE_HEADERS
+from gateway.web.deprecation import deprecation_headers
+from gateway.web.operations import Route
 
 
 def mounted(routes: Sequence[Route]) -> list[web.RouteDef]:
@@ -33,11 +20,18 @@ def mounted(routes: Sequence[Route]) -> list[web.RouteDef]:
 
 
 def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    retiring, operation = route.deprecated, route.operation
+    more = {} if retiring is None else deprecation_headers(retiring.since, retiring.sunset, retiring.use)
+
     async def handle(request: web.Request) -> web.StreamResponse:
+        if more:
+            request[MORE_HEADERS] = more
+        if route.level is None:
+            return await operation.handler(request, await read_asked(request, operation))
         who = await principal(request)
         check_level(who, route.level)
         if route.live_only:
             check_live(who)
-        return await route.handler(request, who)
+        return await operation.handler(request, who, await read_asked(request, operation))
 
     return handle

@@ -45,6 +45,8 @@ class Case:
     sent: str
     #: The JSON of the body, its members in the order in which they are sent; None where there is no body.
     json: Any = None
+    #: The last member of the body: our own idempotency key.
+    key: str | None = None
     #: The parts of a multipart body.
     parts: tuple[Part, ...] = ()
     status: int = 200

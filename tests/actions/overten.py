@@ -144,12 +144,14 @@ CASES: dict[str, tuple[Case, ...]] = {
             params={"prompt": "Add a sheet", "run_id": "run_a"},
             sent=f"POST {V1}/excel/generate",
             json={"prompt": "Add a sheet", "run_id": "run_a"},
+            key="idempotency_key",
         ),
         # `async` is a param like any other: it goes to the upstream.
         Case(
             params={"prompt": "A long model", "async": True},
             sent=f"POST {V1}/excel/generate",
             json={"prompt": "A long model", "async": True},
+            key="idempotency_key",
             status=202,
         ),
     ),

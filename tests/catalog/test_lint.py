@@ -204,7 +204,7 @@ LACKING = [
     ),
     (
         "    timeout: 1m\n",
-        "    deprecated: {since: '2026', use: write_note}\n",
+        "    deprecated: {since: 2026-11-30, use: write_note}\n",
         "error",
         "unused",
         "deprecated",

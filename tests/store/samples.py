@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,8 @@ from gateway.store.database import Database
 from gateway.store.opening import open_database
 from oauth.connections import Connection, ConnectionState, Credential
 from oauth.secret import Secret
+from skills_catalog.loader import load_integration
+from skills_catalog.model import Skill
 
 _numbers = count(1)
 
@@ -174,3 +177,24 @@ def flow_secrets(**changes: Any) -> FlowSecrets:
         callback_fields={"realmId": "9"},
     )
     return replace(secrets, **changes)
+
+
+def a_deprecated_skill(action: str = "create_issue", since: str = "2026-11-30", **more: str) -> Skill:
+    """An action of GitHub that is not to be used any more."""
+    definition: dict[str, Any] = {
+        "slug": "github",
+        "name": "GitHub",
+        "description": "Issues.",
+        "base_url": "https://api.github.com",
+        "auth": [{"name": "token", "type": "bearer", "title": "Token"}],
+        "actions": {
+            action: {
+                "description": "Open an issue.",
+                "request": "POST /issues",
+                "effect": "create",
+                "deprecated": {"since": since, **more},
+                "examples": [{"response": {"status": 201, "data": {"number": 7}}}],
+            }
+        },
+    }
+    return load_integration(json.dumps(definition)).skills[action]

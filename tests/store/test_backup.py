@@ -19,10 +19,12 @@ from gateway.core.events import Event
 from gateway.core.keys import Org
 from gateway.core.signing import new_secret
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
+from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
+from gateway.store.deprecations import SqlDeprecations
 from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
 from gateway.store.hooks import SqlHooks
@@ -32,6 +34,7 @@ from gateway.store.leases import SqlLeases
 from gateway.store.migrate import load, migrate
 from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
+from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
 from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.sqlite import SqliteDatabase
@@ -42,6 +45,7 @@ from tests.store.samples import (
     Clock,
     a_connection,
     a_credential,
+    a_deprecated_skill,
     a_flow,
     a_hook,
     a_run,
@@ -78,6 +82,8 @@ async def fill(database: Database, clock: Clock) -> Filled:
     await flows.add(flow)
     await flows.start(org.id, flow.connection, state=b"\0state", secrets=flow_secrets(), expires_at=clock.now + 9)
     await SqlLeases(database).acquire("refresh", "a", 30)
+    notice = Event.now(org.id, "skill.deprecated", clock.now)
+    await SqlDeprecations(database).tell(a_deprecated_skill(), notice)
     await SqlWebhooks(database, vault).add(a_webhook(org.id), new_secret(), most=9)
     await SqlSigningSecrets(database, vault).live(org.id, "live")
     hook = a_hook(org.id)
@@ -89,12 +95,22 @@ async def fill(database: Database, clock: Clock) -> Filled:
     for _ in range(1203):  # more than two batches, and a part of one
         runs.record(ended(a_run(org.id), status=None, credits=1))
     await runs.close()
+    await SqlBlobs(database, vault).write(
+        org.id, "run_1", b"{}", in_pieces(b"x" * 600_000), expires_at=clock.now + 9e9, most=10**6
+    )
+    await SqlQueue(database, vault).add(
+        a_run(org.id, state="queued"), request=b"{}", is_safe=True, priority=0, due_at=1
+    )
     return Filled(database, master, org)
 
 
 @pytest_asyncio.fixture
 async def filled(database: Database, clock: Clock) -> Filled:
     return await fill(database, clock)
+
+
+async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 Opener = Callable[[str], Any]
@@ -135,7 +151,7 @@ async def test_a_copy_to_the_other_kind_and_back_changes_nothing(
 ) -> None:
     there, back = await fresh(fresh_postgres), await fresh("back")
     counts = await copy_to(filled.database, there)
-    assert counts["runs"] == 1203 and counts["connections"] == 3 and 0 not in counts.values()
+    assert counts["runs"] == 1204 and counts["connections"] == 3 and 0 not in counts.values()
     assert await copy_to(there, back) == counts
     assert await everything(filled.database) == await everything(there) == await everything(back)
 
@@ -178,7 +194,7 @@ async def test_a_backup_is_one_private_file_that_restores_whole(
 
     target = await fresh("target")
     counts = await restore(file, target, fingerprint=filled.master.fingerprint)
-    assert counts["runs"] == 1203
+    assert counts["runs"] == 1204
     assert await everything(target) == await everything(filled.database)
     vault = Vault(await open_ring(SqlDataKeys(target), filled.master, has_sealed_values=True))
     connections = SqlConnections(target, vault)

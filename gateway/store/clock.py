@@ -1,22 +1,19 @@
-"""The one clock that all replicas share: the database's own, as SQL."""
+"""The database's own clock in SQL: replicas whose clocks differ still agree on what is over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.store.database import Dialect, Value
 
-_NOW: dict[Dialect, str] = {
+_NOW: Mapping[Dialect, str] = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 }
 
 
 class DatabaseClock:
-    """Unix milliseconds inside a statement: replicas whose clocks differ still agree on what is over.
-
-    `clock` (unix seconds) replaces it, for tests.
-    """
+    """The present inside a statement, in unix milliseconds. `clock` (unix seconds) replaces it, for tests."""
 
     def __init__(self, dialect: Dialect, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock

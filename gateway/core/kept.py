@@ -1,0 +1,124 @@
+"""Answers that are kept whole: of runs that are polled, replayed or cut, and for reads that the same answer serves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import orjson
+
+from gateway.core.answers import Result
+from gateway.core.blobs import BlobBroken, BlobStore
+from gateway.core.call import Plan
+from gateway.core.runs import AnswerIndex, Run, RunStore
+from gateway.core.times import iso
+
+#: Bytes that are sealed at once.
+_PIECE = 256 * 1024
+
+
+class KeptAnswers:
+    """Keeps answers under the id of their run, sealed, for as long as runs are kept."""
+
+    def __init__(self, blobs: BlobStore, *, retention: float, most: int, clock: Callable[[], float]) -> None:
+        self._blobs = blobs
+        self._retention = retention
+        self._most = most
+        self._clock = clock
+
+    async def keep(self, org: str, run_id: str, result: Result, *, seconds: float | None = None) -> int:
+        """Stores it; gives back how many bytes its data has."""
+        head = orjson.dumps({"status": result.status, "meta": dict(result.meta)})
+        expires_at = self._clock() + (seconds or self._retention)
+        await self._blobs.delete(org, run_id)
+        return await self._blobs.write(
+            org, run_id, head, _pieces(result.data), expires_at=expires_at, most=self._most
+        )
+
+    async def size(self, org: str, run_id: str) -> int | None:
+        """How many bytes of data are kept; None where no answer is."""
+        found = await self._blobs.find(org, run_id)
+        return None if found is None else found.size
+
+    async def find(self, org: str, run_id: str) -> Result | None:
+        """The answer as it was kept; None where it no longer is, or does not open."""
+        found = await self._blobs.find(org, run_id)
+        if found is None:
+            return None
+        try:
+            data = b"".join([piece async for piece in self._blobs.read(org, run_id)])
+        except BlobBroken:
+            return None
+        about = orjson.loads(found.head)
+        return Result(status=about["status"], data=data, meta=about["meta"])
+
+
+class AnswerCache:
+    """Reads whose definition says so are answered from the last answer for a while: one connection's, one action's."""
+
+    def __init__(
+        self, kept: KeptAnswers, runs: RunStore, index: AnswerIndex, *, clock: Callable[[], float]
+    ) -> None:
+        self._kept = kept
+        self._runs = runs
+        self._index = index
+        self._clock = clock
+
+    async def find(self, plan: Plan) -> Result | None:
+        """An answer that still serves; None where the upstream has to be asked."""
+        ttl = _ttl(plan)
+        if ttl is None or plan.call.is_fresh:
+            return None
+        org, now = plan.call.principal.org, self._clock()
+        run = await self._index.cached(org, _cache_key(plan))
+        if run is None or run.finished_at is None or run.finished_at / 1000 + ttl <= now:
+            return None
+        result = await self._kept.find(org, run.id)
+        if result is None:
+            return None
+        until = run.finished_at / 1000 + ttl
+        meta = {**result.meta, "run_id": plan.run_id}
+        meta |= {"cached": True, "cache_ttl": int(ttl), "cache_expires_at": iso(until)}
+        return Result(status=result.status, data=result.data, meta=meta)
+
+    async def note(self, plan: Plan, result: Result, run: Run) -> None:
+        """A read that others may have, or a change after which nobody may have what was read before."""
+        org = plan.call.principal.org
+        if plan.skill.effect != "read":
+            if run.outcome != "not_sent":
+                await self._index.withdraw(org, f"{_group(plan)}:")
+            return
+        ttl = _ttl(plan)
+        if ttl is None or not 200 <= result.status < 300:
+            return
+        # Where the run itself is asked for, its answer is kept already, and for longer.
+        size = await self._kept.size(org, plan.run_id)
+        if size is None:
+            size = await self._kept.keep(org, plan.run_id, result, seconds=ttl)
+        # Its own row first, which other answers would let wait.
+        await self._runs.begin(run)
+        await self._index.offer(org, plan.run_id, _cache_key(plan), size)
+
+
+def _ttl(plan: Plan) -> float | None:
+    cache = plan.skill.cache
+    if cache is None or plan.call.pages is not None or plan.example is not None:
+        return None
+    return float(cache["ttl"])
+
+
+def _group(plan: Plan) -> str:
+    """What a change empties: the reads of one connection that work on the same kind of thing."""
+    return f"{plan.connection or plan.user}:{plan.integration.slug}.{plan.skill.resource or ''}"
+
+
+def _cache_key(plan: Plan) -> str:
+    what = orjson.dumps(
+        [plan.skill.name, plan.params, plan.user, plan.integration.digest], option=orjson.OPT_SORT_KEYS
+    )
+    return f"{_group(plan)}:{hashlib.sha256(what).hexdigest()}"
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _PIECE):
+        yield data[start : start + _PIECE]

@@ -1,0 +1,123 @@
+"""The whole of an answer that was cut, piece by piece: any part of it, some items of it, those that hold a text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import jmespath
+import orjson
+from jmespath.exceptions import JMESPathError
+
+from gateway.core.answers import Result
+from gateway.core.entered import bad_field
+from gateway.core.errors import Refusal
+from gateway.core.kept import KeptAnswers
+from gateway.core.raw_json import Text, head_of, items_of, members_of
+from gateway.core.runs import Run
+
+#: Bytes of one piece at most; what follows is asked for next.
+MOST_BYTES = 256 * 1024
+_LARGE = 256 * 1024
+#: An expression needs the answer as objects, which take many times its size.
+_MOST_FOR_EXPRESSION = 8 * 1024 * 1024
+_LONGEST_PATH = 2000
+
+
+class Results:
+    """Reads kept answers."""
+
+    def __init__(self, kept: KeptAnswers) -> None:
+        self._kept = kept
+
+    async def read(self, run: Run, *, path: str, offset: int, limit: int, grep: str | None) -> bytes:
+        """`{"data": […], "total", "next"?}` as JSON: items of an array, letters of a text, or the one value there is.
+
+        `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
+        nowhere.
+        """
+        result = await self._kept.find(run.org, run.id)
+        if result is None:
+            raise Refusal("not_found", "Result not found.", hint="Results are kept of answers that were cut, for a while.")
+        if len(result.data) > _LARGE:
+            return await asyncio.to_thread(_piece, result, path, offset, limit, grep)
+        return _piece(result, path, offset, limit, grep)
+
+
+def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None) -> bytes:
+    found = _found(result.data.strip(), path)
+    head = head_of(found)
+    if head == b"[":
+        items: Sequence[Text] = items_of(found)
+        if grep is not None:
+            # As the item is written: what is not ASCII may stand there escaped.
+            spelled = {grep.encode(), orjson.dumps(grep)[1:-1], _escaped(grep)}
+            items = [item for item in items if any(text in bytes(item) for text in spelled)]
+        return _some(items, offset, limit)
+    if head == b'"':
+        text: str = orjson.loads(bytes(found))
+        lines = [line for line in text.splitlines() if grep in line] if grep is not None else None
+        if lines is not None:
+            return _some([orjson.dumps(line) for line in lines], offset, limit)
+        return _letters(text, offset, limit)
+    if grep is not None and grep.encode() not in bytes(found):
+        return _some([], 0, 1)
+    return _some([found], offset, limit)
+
+
+def _found(data: bytes, path: str) -> Text:
+    if len(path) > _LONGEST_PATH:
+        raise bad_field("path", f"The query parameter 'path' has more than {_LONGEST_PATH} characters.")
+    if not path or path.startswith("/"):
+        return _pointed(data, path)
+    if len(data) > _MOST_FOR_EXPRESSION:
+        raise bad_field("path", "This answer is large: give 'path' as a JSON pointer, such as /items/0/body.")
+    try:
+        return orjson.dumps(jmespath.search(path, orjson.loads(data)))
+    except (JMESPathError, orjson.JSONEncodeError, orjson.JSONDecodeError) as error:
+        raise bad_field("path", f"Neither a JSON pointer nor JMESPath: {str(error).splitlines()[0][:200]}") from None
+
+
+def _pointed(data: bytes, pointer: str) -> Text:
+    value: Text = data
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        head = head_of(value)
+        if head == b"{" and name in (members := members_of(value)):
+            value = members[name]
+        elif head == b"[" and name.isascii() and name.isdigit() and int(name) < len(items := items_of(value)):
+            value = items[int(name)]
+        else:
+            raise bad_field("path", f"There is nothing at {pointer[:200]!r} in this answer.")
+    return value
+
+
+def _some(items: Sequence[Text], offset: int, limit: int) -> bytes:
+    """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its size."""
+    taken: list[bytes] = []
+    size = 0
+    for item in items[offset : offset + limit]:
+        if size + len(item) > MOST_BYTES and taken:
+            break
+        taken.append(bytes(item) if len(item) <= MOST_BYTES else orjson.dumps({"$omitted": "", "bytes": len(item)}))
+        size += len(item)
+    following = offset + len(taken)
+    more = b',"next":%d' % following if following < len(items) else b""
+    return b'{"data":[%b],"total":%d%b}' % (b",".join(taken), len(items), more)
+
+
+def _letters(text: str, offset: int, limit: int) -> bytes:
+    # A limit of some items is meant for arrays: a text comes in larger pieces.
+    piece = text[offset : offset + max(limit, 4000)][: MOST_BYTES // 6]
+    following = offset + len(piece)
+    more = b',"next":%d' % following if following < len(text) else b""
+    return b'{"data":[%b],"total":%d%b}' % (orjson.dumps(piece), len(text), more)
+
+
+def _escaped(text: str) -> bytes:
+    """As JSON spells it in ASCII."""
+    return b"".join(
+        letter.encode() if letter.isascii() else b"\\u%04x" % ord(letter)
+        for letter in text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "surrogatepass")
+        if ord(letter) < 0x10000
+    )
