@@ -863,52 +863,7 @@ async def test_no_spelling_of_an_internal_address_is_ever_connected_to(tmp_path:
         assert connected == [] and kept > 0
 
 
-# ---------------------------------------------------------------------------------------------------- callbacks
-
-
-async def test_a_callback_is_delivered_once_and_signed_with_the_orgs_own_secret(
-    running: RunningGateway, receiver: Running[Receiver], clock: HandClock
-) -> None:
-    assert running.services is not None
-    webhooks = running.services.webhooks
-    answer = await running.ask("POST", "/v1/org/signing-secret")
-    secret = answer.json()["secret"]
-    assert answer.status == 201 and secret.startswith("whsec_")
-    watching = await subscribe(running, receiver.base_url + "/watching", "run.*")
-    event = Event.now(running.org.id, "run.completed", clock(), id="run_1", integration="github")
-    for _ in range(3):
-        await webhooks.deliver(running.org.id, receiver.base_url + "/back?run=1", event)
-    await settled(running, watching["id"], "delivered")
-
-    async def called() -> bool:
-        return "/back" in {seen.path for seen in receiver.seen}
-
-    await until(called)
-    await asyncio.sleep(0.05)
-    [back] = [seen for seen in receiver.seen if seen.path == "/back"]
-    assert verified(back, secret)["data"] == {"id": "run_1", "integration": "github"}
-    assert back.raw_path == "/back?run=1" and ours(back, secret, clock())
-    assert len(receiver.seen) == 2
-    with pytest.raises(Exception, match="callback_url"):
-        await webhooks.deliver(running.org.id, "https://169.254.169.254/", event)
-
-
-async def test_a_callback_signs_before_anybody_asked_for_the_secret(
-    running: RunningGateway, receiver: Running[Receiver], clock: HandClock
-) -> None:
-    """A rotation shows a secret; the unknown first one still signs beside it."""
-    assert running.services is not None
-    receiver.upstream.answering = answering(500, 200)
-    event = Event.now(running.org.id, "run.completed", clock(), id="run_1")
-    await running.services.webhooks.deliver(running.org.id, receiver.base_url + "/back", event)
-    await receiver.arrival()
-    secret = (await running.ask("POST", "/v1/org/signing-secret")).json()["secret"]
-    await asyncio.sleep(0.05)
-    clock.move(6)
-    nudge(running)
-    again = await receiver.arrival(2)
-    assert verified(again, secret)["type"] == "run.completed"
-    assert len((again.header("webhook-signature") or "").split(" ")) == 2
+# ---------------------------------------------------------------------------------------------- signing secrets
 
 
 async def test_the_signing_secret_of_test_keys_is_another(running: RunningGateway) -> None:

@@ -146,10 +146,6 @@ class DeliveryStore(Protocol):
         """Due at once, its schedule begun anew. None where there is no such; `conflict` while it is being sent."""
         ...
 
-    async def call_back(self, org: str, url: str, origin: str, event: Event) -> None:
-        """Keeps an event together with its delivery to a URL. The same event to the same origin counts once."""
-        ...
-
 
 def payload_of(event: Event) -> bytes:
     """The bytes of an event's deliveries: made once and kept, so that every attempt signs the same."""

@@ -56,10 +56,6 @@ class Post(Protocol):
         """What is wrong with a URL that somebody wants to keep; names are judged when something is sent."""
         ...
 
-    def origin(self, url: str) -> str:
-        """Scheme, host and port of a URL that is in order."""
-        ...
-
     async def send(self, url: str, headers: Headers, body: bytes, *, timeout: float) -> Posted:
         """One POST, no redirect. Raises `UpstreamFailed`."""
         ...

@@ -1,4 +1,4 @@
-"""What an org has others told: its webhooks, what became of their deliveries, and callbacks to one URL."""
+"""What an org has others told: its webhooks, what became of their deliveries, and what signs its callbacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.core.deliveries import DeliveryStore
 from gateway.core.delivering import Post
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
-from gateway.core.events import KINDS, Event
+from gateway.core.events import KINDS
 from gateway.core.ids import new_id
 from gateway.core.keys import KeyStore, Principal, TooMany
 from gateway.core.signing import SigningSecretStore, new_secret
@@ -147,14 +147,6 @@ class Webhooks:
         mistake = self._post.check(url)
         if mistake is not None:
             raise bad_field(field, f"The field {field!r} cannot be used: {mistake}.")
-
-    async def deliver(self, org: str, url: str, event: Event) -> None:
-        """Keeps an event, and sends it to one URL beside the org's webhooks, signed with the org's own secret.
-
-        Once, however often it is called for the same event and the same server. Raises `bad_request` as `check_url`.
-        """
-        self.check_url(url, "callback_url")
-        await self._deliveries.call_back(org, url, self._post.origin(url), event)
 
     async def _find(self, principal: Principal, webhook_id: str) -> Webhook:
         for webhook in await self._seen(principal):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.core.deliveries import Delivery, DeliveryState, Due, Outcome, payload_of, rest_after
 from gateway.core.errors import Refusal
@@ -16,7 +17,6 @@ from gateway.core.ids import new_ordered_id
 from gateway.store.clock import DatabaseClock
 from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import Database, Dialect, Row, Statements
-from gateway.store.events import append
 from gateway.store.times import to_ms, to_seconds
 
 #: Seconds that a claim lasts: longer than an attempt and the note of its end may take together.
@@ -179,14 +179,6 @@ class SqlDeliveries:
             transaction.tell(TOPIC)
         return _delivery(row)
 
-    async def call_back(self, org: str, url: str, origin: str, event: Event) -> None:
-        async with self._database.transaction() as transaction:
-            await append(transaction, event)
-            await open_endpoint(transaction, org, origin)
-            while not await add_deliveries(transaction, self._clock, org, origin, [event], url=url):
-                # It was forgotten at this very moment.
-                await open_endpoint(transaction, org, origin)
-
     async def forget(self, before: int) -> int:
         """Deletes those that were over before that time (unix ms), and endpoints that were only called back."""
         forgotten = await self._database.execute(_FORGET, before=before)
@@ -248,6 +240,15 @@ async def add_deliveries(
     return True
 
 
+async def call_back(transaction: Statements, clock: DatabaseClock, org: str, url: str, event: Event) -> None:
+    """The delivery of an event to a URL that was checked. The same event to the same server counts once."""
+    origin = _origin(url)
+    await open_endpoint(transaction, org, origin)
+    while not await add_deliveries(transaction, clock, org, origin, [event], url=url):
+        # It was forgotten at this very moment.
+        await open_endpoint(transaction, org, origin)
+
+
 async def look_again(
     transaction: Statements, clock: DatabaseClock, org: str, endpoint: str, *, rest: float = 0.0
 ) -> None:
@@ -263,6 +264,11 @@ async def open_endpoint(transaction: Statements, org: str, endpoint: str) -> Non
 async def lock_endpoint(transaction: Statements, org: str, endpoint: str) -> None:
     """Until the transaction ends nobody else takes its turn or ends a delivery of it."""
     await transaction.fetch(_LOCK, org=org, endpoint=endpoint)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _delivery(row: Row) -> Delivery:

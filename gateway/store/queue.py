@@ -10,6 +10,7 @@ from gateway.core.events import Event
 from gateway.core.runs import Leased, Run
 from gateway.store.clock import DatabaseClock
 from gateway.store.database import AlreadyThere, Database, Dialect, Row, Statements, Value
+from gateway.store.deliveries import call_back
 from gateway.store.events import append
 from gateway.store.ledger import INSERT_ENTRY, call_entry
 from gateway.store.runs import RUN_COLUMNS, run_of, values_of
@@ -133,9 +134,7 @@ class SqlQueue:
         self, leased: Leased, run: Run, events: Sequence[Event] = (), *, release_key: bool = False
     ) -> bool:
         async with self._database.transaction() as transaction:
-            if not await _end(transaction, run, events, f"{_MINE}", _mine(leased), release_key=release_key):
-                return False
-        return True
+            return await self._end(transaction, run, events, _MINE, _mine(leased), release_key=release_key)
 
     async def postpone(
         self,
@@ -177,7 +176,7 @@ class SqlQueue:
     async def cancel(self, org: str, run_id: str, run: Run, events: Sequence[Event] = ()) -> bool:
         idle = "org = :org AND id = :id AND owner IS NULL AND priority IS NOT NULL AND finished_at IS NULL"
         async with self._database.transaction() as transaction:
-            return await _end(transaction, run, events, idle, {"org": org, "id": run_id}, release_key=True)
+            return await self._end(transaction, run, events, idle, {"org": org, "id": run_id}, release_key=True)
 
     async def stop(self, org: str, run_id: str) -> bool:
         sql = "UPDATE runs SET stopping = 1 WHERE org = :org AND id = :id AND finished_at IS NULL"
@@ -239,6 +238,49 @@ class SqlQueue:
                 if older is not None:
                     return run_of(older)
 
+    async def _end(
+        self,
+        transaction: Statements,
+        run: Run,
+        events: Sequence[Event],
+        where: str,
+        which: Mapping[str, Value],
+        *,
+        release_key: bool,
+    ) -> bool:
+        """All that the end of a run means, or nothing of it: whoever is called back then is so in spite of a crash."""
+        sql = f"""
+            UPDATE runs SET state = :state, finished_at = :finished_at, connection = :connection, status = :status,
+                error = :error, outcome = :outcome, credits = :credits, kept = :kept, refusal = :refusal,
+                progress = :progress, due_at = NULL, owner = NULL, lease_until = NULL, poll = NULL
+                {", idempotency = NULL" if release_key else ""}
+            WHERE {where}
+            RETURNING callback_url
+        """
+        ended = await transaction.fetch_one(
+            sql,
+            state=run.state,
+            finished_at=run.finished_at,
+            connection=run.connection,
+            status=run.status,
+            error=run.error,
+            outcome=run.outcome,
+            credits=run.credits,
+            kept=run.kept,
+            refusal=None if run.refusal is None else json.dumps(dict(run.refusal)),
+            progress=None if run.progress is None else json.dumps(run.progress),
+            **which,
+        )
+        if ended is None:
+            return False
+        if run.is_charged:
+            await transaction.execute_many(INSERT_ENTRY, [call_entry(run)])
+        await append(transaction, *events)
+        if ended["callback_url"] is not None:
+            for event in events:
+                await call_back(transaction, self._clock, run.org, ended["callback_url"], event)
+        return True
+
     def _row(self, run: Run, request: bytes, is_safe: bool) -> dict[str, Value]:
         base: dict[str, Value] = dict(zip(_NAMES, values_of(run), strict=True))
         return base | dict.fromkeys(_EXTRA) | {"request": self._sealed(run, request), "safe": int(is_safe)}
@@ -253,51 +295,12 @@ class SqlQueue:
             attempt=row["attempts"],
             request=await self._opened(row) if row["request"] is not None else b"",
             poll=None if row["poll"] is None else json.loads(row["poll"]),
-            callback_url=row["callback_url"],
         )
 
     async def _opened(self, row: Row) -> bytes:
         return await self._vault.open_fresh(
             row["request"], org=row["org"], table="runs", row=row["id"], column="request"
         )
-
-
-async def _end(
-    transaction: Statements,
-    run: Run,
-    events: Sequence[Event],
-    where: str,
-    which: Mapping[str, Value],
-    *,
-    release_key: bool,
-) -> bool:
-    sql = f"""
-        UPDATE runs SET state = :state, finished_at = :finished_at, connection = :connection, status = :status,
-            error = :error, outcome = :outcome, credits = :credits, kept = :kept, refusal = :refusal,
-            progress = :progress, due_at = NULL, owner = NULL, lease_until = NULL, poll = NULL
-            {", idempotency = NULL" if release_key else ""}
-        WHERE {where}
-    """
-    changed = await transaction.execute(
-        sql,
-        state=run.state,
-        finished_at=run.finished_at,
-        connection=run.connection,
-        status=run.status,
-        error=run.error,
-        outcome=run.outcome,
-        credits=run.credits,
-        kept=run.kept,
-        refusal=None if run.refusal is None else json.dumps(dict(run.refusal)),
-        progress=None if run.progress is None else json.dumps(run.progress),
-        **which,
-    )
-    if not changed:
-        return False
-    if run.is_charged:
-        await transaction.execute_many(INSERT_ENTRY, [call_entry(run)])
-    await append(transaction, *events)
-    return True
 
 
 def _mine(leased: Leased) -> dict[str, Value]:

@@ -27,9 +27,6 @@ class DeliveryPost:
     def check(self, url: str) -> str | None:
         return self._egress.mistake(url)
 
-    def origin(self, url: str) -> str:
-        return parse_url_strict(url).origin
-
     async def send(self, url: str, headers: Headers, body: bytes, *, timeout: float) -> Posted:
         try:
             target = parse_url_strict(url)

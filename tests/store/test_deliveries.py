@@ -18,7 +18,7 @@ from gateway.core.webhook import Webhook
 from gateway.store import deliveries as module
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database
-from gateway.store.deliveries import LEASE, TOGETHER, SqlDeliveries
+from gateway.store.deliveries import LEASE, TOGETHER, SqlDeliveries, call_back
 from gateway.store.events import SqlEvents, append
 from gateway.store.fan_out import SqlFanOut
 from gateway.store.keys import SqlKeys
@@ -50,6 +50,11 @@ class Queue:
         # What tells of it is no part of a test.
         await self.database.execute("UPDATE events SET pending = NULL")
         return webhook
+
+    async def call_back(self, url: str, event: Event) -> None:
+        async with self.database.transaction() as transaction:
+            await append(transaction, event)
+            await call_back(transaction, self.deliveries._clock, self.org.id, url, event)
 
     async def happen(self, number: int = 1, *, org: Org | None = None) -> list[Event]:
         events = []
@@ -375,7 +380,7 @@ async def test_what_is_over_is_forgotten_in_time(queue: Queue) -> None:
     await queue.fan_out.fan_out(10)
     await queue.deliveries.finish(await queue.one(), "delivered", WENT)
     event = Event.now(queue.org.id, "run.completed", queue.clock())
-    await queue.deliveries.call_back(queue.org.id, "https://back.example/1", "https://back.example", event)
+    await queue.call_back("https://back.example/1", event)
     await queue.fan_out.fan_out(10)
     called = next(one for one in await queue.claim() if one.url is not None)
     await queue.deliveries.finish(called, "delivered", WENT)
@@ -389,9 +394,9 @@ async def test_what_is_over_is_forgotten_in_time(queue: Queue) -> None:
 async def test_the_same_callback_counts_once(queue: Queue) -> None:
     event = Event.now(queue.org.id, "run.completed", queue.clock())
     for _ in range(3):
-        await queue.deliveries.call_back(queue.org.id, "https://back.example/1", "https://back.example", event)
+        await queue.call_back("https://Back.example/1", event)
     [one] = await queue.claim()
-    assert (one.url, one.endpoint, one.event) == ("https://back.example/1", "https://back.example", event.id)
+    assert (one.url, one.endpoint, one.event) == ("https://Back.example/1", "https://back.example", event.id)
     assert len(await queue.database.fetch("SELECT id FROM events WHERE type = 'run.completed'")) == 1
 
 
