@@ -210,7 +210,7 @@ async def test_a_webhook_is_made_as_shown(tmp_path: Path) -> None:
         lacking("curl")
     async with gateway_process(tmp_path) as running:
         desk = Desk.of(tmp_path, running)
-        desk.environment["KEY"] = running.org.live
+        desk.environment.update(KEY=running.org.live, SKILLWAY_API_KEY=running.org.test)
         await _type_all("Webhooks", desk)
 
 
