@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,14 +30,17 @@ from gateway.core.credentials import Credentials
 from gateway.core.delivering import Deliverer
 from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
 from gateway.core.deprecations import Deprecations
+from gateway.core.devices import Devices
 from gateway.core.discovery import Discovery
 from gateway.core.establishing import Establishing
 from gateway.core.fetching import Fetching
 from gateway.core.files import Files
 from gateway.core.following import Following
+from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.hooks import Hooks
+from gateway.core.id_tokens import IdTokens
 from gateway.core.ids import new_id
 from gateway.core.kept import AnswerCache, KeptAnswers
 from gateway.core.later import Later, RunWorker
@@ -52,20 +56,24 @@ from gateway.core.repeats import Repeats
 from gateway.core.replicas import EVERY, Replicas
 from gateway.core.results import Results
 from gateway.core.run_book import RunBook
+from gateway.core.sessions import Sessions
 from gateway.core.shaping import Shaping
+from gateway.core.sign_in import SignIn
+from gateway.core.sign_up import SignUp
 from gateway.core.usage import Usage
 from gateway.core.webhooks import Webhooks
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest.routes import ROUTES
 from gateway.rest.shapes import SHAPES
-from gateway.settings import BadSetting, Installation, Settings
+from gateway.settings import BadSetting, Installation, Settings, check_together
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.deliveries import TOPIC as DELIVERIES
 from gateway.store.deliveries import SqlDeliveries
 from gateway.store.deprecations import SqlDeprecations
+from gateway.store.device_flows import SqlDeviceFlows
 from gateway.store.events import TOPIC as EVENTS
 from gateway.store.events import SqlEvents
 from gateway.store.fan_out import SqlFanOut
@@ -74,10 +82,16 @@ from gateway.store.hooks import SqlHooks
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
+from gateway.store.members import SqlMembers
 from gateway.store.orgs import SqlOrgs
 from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
+from gateway.store.sessions import SqlSessions
+from gateway.store.sign_in_flows import SqlSignInFlows
+from gateway.store.sign_in_links import SqlSignInLinks
+from gateway.store.sign_ups import SqlSignUps
 from gateway.store.signing_secrets import SqlSigningSecrets
+from gateway.store.tries import SqlTries
 from gateway.store.valkey import ValkeyCounters
 from gateway.store.webhooks import SqlWebhooks
 from gateway.ui import routes as ui_routes
@@ -94,9 +108,12 @@ from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.worker import Worker
 from oauth.credentials import CredentialSource
+from oauth.oidc import OpenIdProvider
+from oauth.tokens import Http
 from oauth.vault import MasterKey
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import SHIPPED, load_catalog
+from skills_catalog.versions.lock import warnings
 
 #: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
 API_ROUTES = (*ROUTES, *health.ROUTES)
@@ -109,6 +126,8 @@ _KEY_MEMORY = 86_400.0
 _COLLECT_AFTER = 20_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+log = logging.getLogger("skillway.catalog")
+
 
 @asynccontextmanager
 async def open_gateway(
@@ -120,6 +139,7 @@ async def open_gateway(
     to show the operator.
     """
     public_url = public_url_of(settings, port)
+    check_together(settings, installation)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_installation(settings, clock=clock))
         catalogs = Catalogs(lambda: read_catalog(installation))
@@ -136,8 +156,14 @@ def make_web_app(services: Services) -> web.Application:
 
 
 def read_catalog(installation: Installation) -> Catalog:
-    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`."""
-    return chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`.
+
+    Warns of own definitions that changed without the version that says so, where their folder is locked.
+    """
+    catalog = chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    for warning in warnings(installation.paths):
+        log.warning("%s", warning)
+    return catalog
 
 
 def public_url_of(settings: Settings, port: int) -> str:
@@ -151,6 +177,18 @@ def public_url_of(settings: Settings, port: int) -> str:
         )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
+
+
+def policy_of(settings: Settings, public_url: str, port: int) -> Policy:
+    """Where requests may go: never to ourselves, our database or our Valkey."""
+    own = [(settings.host, port)]
+    for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
+        parts = urlsplit(url.reveal()) if url else None
+        if parts is not None and parts.hostname:
+            own.append((parts.hostname, parts.port or usual))
+    public = urlsplit(public_url)
+    ours = (public.hostname or "", public.port or (443 if public.scheme == "https" else 80))
+    return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -189,13 +227,13 @@ async def _services(
     database_clock = None if clock is time else clock
     leases = SqlLeases(database, clock=database_clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
-    egress = Egress(_policy(settings, public_url, port))
+    egress = Egress(policy_of(settings, public_url, port))
     upstream = HttpUpstream(egress, ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None)
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
     request_log = RequestLog(settings.effective_log_format())
     stack.callback(request_log.flush)
-    links = Links(public_url, _link_key(opened.master), clock)
+    links = Links(public_url, _key_for("links", opened.master), clock)
     providers = Providers(
         catalogs,
         {
@@ -336,6 +374,24 @@ async def _services(
 
     worker.start()
     stack.push_async_callback(end_runs)
+    members, tries = SqlMembers(database, clock=clock), SqlTries(database, clock=clock)
+    openid = _openid(settings, http, clock)
+    session_rows, sign_in_links = SqlSessions(database, clock=clock), SqlSignInLinks(database, clock=clock)
+    sign_in_flows, device_flows = SqlSignInFlows(database, clock=clock), SqlDeviceFlows(database, clock=clock)
+    api_keys = ApiKeys(
+        store=keys, access=access, plans=plans, catalogs=catalogs, connections=connections, clock=clock
+    )
+    sessions = Sessions(session_rows, plans, clock=clock)
+    sign_up = SignUp(
+        by=settings.signup,
+        token=settings.signup_token,
+        plan=settings.signup_plan,
+        openid=openid,
+        members=members,
+        store=SqlSignUps(database, clock=clock),
+        tries=tries,
+        clock=clock,
+    )
     await stack.enter_async_context(
         Worker(
             [
@@ -346,6 +402,11 @@ async def _services(
                 ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
+                ("forget sessions", 3600.0, session_rows.purge),
+                ("forget sign-in links", 3600.0, sign_in_links.purge),
+                ("forget sign-in flows", 600.0, sign_in_flows.purge),
+                ("forget device flows", 600.0, lambda: device_flows.purge(clock() - _FLOW_MEMORY)),
+                ("forget tries", 600.0, tries.purge),
                 ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
                 ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
                 ("forget events", 3600.0, lambda: events.forget(int((clock() - settings.retention) * 1000))),
@@ -360,9 +421,7 @@ async def _services(
         public_url=public_url,
         catalogs=catalogs,
         access=access,
-        api_keys=ApiKeys(
-            store=keys, access=access, plans=plans, catalogs=catalogs, connections=connections, clock=clock
-        ),
+        api_keys=api_keys,
         events=events,
         limits=limits,
         usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
@@ -416,21 +475,39 @@ async def _services(
         ),
         health=health,
         stop_taking=worker.stop_taking,
+        sessions=sessions,
+        id_tokens=IdTokens(openid, members, orgs, plans),
+        sign_in=SignIn(
+            members=members,
+            orgs=orgs,
+            sessions=sessions,
+            links=sign_in_links,
+            flows=sign_in_flows,
+            sign_up=sign_up,
+            tries=tries,
+            openid=openid,
+            http=http,
+            public_url=public_url,
+            key=_key_for("sign-in", opened.master),
+            clock=clock,
+        ),
+        sign_up=sign_up,
+        devices=Devices(
+            flows=device_flows,
+            tries=tries,
+            api_keys=api_keys,
+            keys=keys,
+            members=members,
+            orgs=orgs,
+            plans=plans,
+            public_url=public_url,
+            key=_key_for("device codes", opened.master),
+            clock=clock,
+        ),
+        form_tokens=FormTokens(_key_for("forms", opened.master)),
         request_log=request_log,
         clock=clock,
     )
-
-
-def _policy(settings: Settings, public_url: str, port: int) -> Policy:
-    """Where requests may go: never to ourselves, our database or our Valkey."""
-    own = [(settings.host, port)]
-    for url, usual in ((settings.database_url, 5432), (settings.valkey_url, 6379)):
-        parts = urlsplit(url.reveal()) if url else None
-        if parts is not None and parts.hostname:
-            own.append((parts.hostname, parts.port or usual))
-    public = urlsplit(public_url)
-    ours = (public.hostname or "", public.port or (443 if public.scheme == "https" else 80))
-    return Policy.of(map(str, settings.allowed_private_networks), own, [ours])
 
 
 def _settle_memory() -> None:
@@ -440,8 +517,21 @@ def _settle_memory() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
-def _link_key(master: MasterKey) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"skillway links").derive(master.key)
+def _key_for(purpose: str, master: MasterKey) -> bytes:
+    """A key of its own for each purpose: what one proves is worth nothing for another."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"skillway {purpose}".encode()).derive(master.key)
+
+
+def _openid(settings: Settings, http: Http, clock: Callable[[], float]) -> OpenIdProvider | None:
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    return OpenIdProvider(
+        http,
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        clock=clock,
+    )
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> BadSetting:

@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.app import public_url_of, read_catalog
+from gateway.core.sign_in import redirect_uri
 from gateway.installation import key_file, open_installation
-from gateway.settings import BadSetting, Installation, Settings
+from gateway.settings import BadSetting, Installation, Settings, check_together
 from gateway.store.database import NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem
 from skills_catalog.mistakes import CatalogError
@@ -43,6 +44,7 @@ def others_may_write(path: Path) -> bool:
 async def _findings(settings: Settings, installation: Installation) -> AsyncIterator[Finding]:
     yield _public_url(settings)
     yield _config(settings.config)
+    yield _sign_in(settings, installation)
     async for finding in _store(settings):
         yield finding
     async for finding in _catalog(settings, installation):
@@ -70,6 +72,17 @@ def _config(path: Path) -> Finding:
     if others_may_write(path):
         return Finding(name="skills.yaml", ok=False, message=f"others may write {path}: chmod go-w {path}")
     return Finding(name="skills.yaml", ok=True, message=str(path))
+
+
+def _sign_in(settings: Settings, installation: Installation) -> Finding:
+    try:
+        check_together(settings, installation)
+        by = "by links (skillway orgs invite)"
+        if settings.oidc_issuer is not None:
+            by += f" and at {settings.oidc_issuer}; redirect URI {redirect_uri(public_url_of(settings, settings.port))}"
+    except BadSetting as error:
+        return Finding(name="sign-in", ok=False, message=str(error))
+    return Finding(name="sign-in", ok=True, message=f"{by}; sign-up {settings.signup}")
 
 
 async def _store(settings: Settings) -> AsyncIterator[Finding]:

@@ -20,6 +20,8 @@ from skills_catalog.names import nearest
 from skills_catalog.strict_yaml import Document, read
 
 PREFIX = "SKILLWAY_"
+#: Characters of a secret that an operator chooses: fewer could be guessed over the network.
+_SHORTEST_TOKEN = 16
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
@@ -108,6 +110,27 @@ def _valkey(text: str) -> str:
     return text.replace("valkey", "redis", 1) if text.startswith("valkey") else text
 
 
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("an issuer as it names itself, such as https://accounts.example.com")
+    # Not one character is changed: it is compared exactly.
+    return text
+
+
+def _token(text: str) -> Secret:
+    if len(text) < _SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"at least {_SHORTEST_TOKEN} printable characters without spaces")
+    return Secret(text)
+
+
+def _switch(text: str) -> bool:
+    known = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError("one of on, off")
+    return known[text.lower()]
+
+
 def _choice(*words: str) -> Callable[[str], Any]:
     def parse(text: str) -> str:
         if text not in words:
@@ -157,9 +180,24 @@ class Settings:
         _choice("one_owner", "separate"),
         "Whether all orgs belong to one operator, or know nothing of each other.",
     )
-    verify_connect: Literal["none", "redirect"] = _option(
-        "none", _choice("none", "redirect"), "How the person who finished a connect flow is proven."
+    verify_connect: Literal["none", "redirect", "session"] = _option(
+        "none", _choice("none", "redirect", "session"), "How the person who finished a connect flow is proven."
     )
+    oidc_issuer: str | None = _option(
+        None, _issuer, "The OpenID provider that people sign in with, exactly as it names itself."
+    )
+    oidc_client_id: str | None = _option(None, str, "Our client at the OpenID provider.")
+    oidc_client_secret: Secret | None = _option(None, Secret, "Its secret; a public client has none.")
+    oidc_on_api: bool = _option(
+        False, _switch, "Whether the OpenID provider's ID tokens are taken on /v1 beside keys: on or off."
+    )
+    signup: Literal["off", "operator", "oidc", "open"] = _option(
+        "off",
+        _choice("off", "operator", "oidc", "open"),
+        "Who may make an org by POST /v1/signup: nobody, who has SIGNUP_TOKEN, people of the OpenID provider, anybody.",
+    )
+    signup_token: Secret | None = _option(None, _token, "The secret that lets somebody sign up under `operator`.")
+    signup_plan: str | None = _option(None, str, "The plan of orgs that signed up; required under `open`.")
     allowed_private_networks: tuple[Network, ...] = _option(
         (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
@@ -179,7 +217,7 @@ class Settings:
     inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
     drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
     trusted_proxies: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed in logs."
+        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed: in logs, and in limits by address."
     )
     tls_ca_file: Path | None = _option(
         None, _certificates, "Certificates (PEM) trusted for upstreams beside the system's."
@@ -255,12 +293,35 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
     return Settings(**values), _installation(document, config.parent, environ)
 
 
+def check_together(settings: Settings, installation: Installation) -> None:
+    """Raises `BadSetting` where settings that are right each for itself do not go together."""
+    if settings.oidc_issuer is not None and settings.oidc_client_id is None:
+        raise BadSetting(f"{PREFIX}OIDC_ISSUER needs {PREFIX}OIDC_CLIENT_ID: our client at that provider")
+    if settings.oidc_issuer is None and (settings.oidc_client_id is not None or settings.oidc_on_api):
+        name = "OIDC_ON_API" if settings.oidc_on_api else "OIDC_CLIENT_ID"
+        raise BadSetting(f"{PREFIX}{name} needs {PREFIX}OIDC_ISSUER: the provider")
+    if settings.signup == "operator" and settings.signup_token is None:
+        raise BadSetting(f"{PREFIX}SIGNUP=operator needs {PREFIX}SIGNUP_TOKEN: the secret that lets somebody sign up")
+    if settings.signup == "oidc" and settings.oidc_issuer is None:
+        raise BadSetting(f"{PREFIX}SIGNUP=oidc needs {PREFIX}OIDC_ISSUER: the provider whose people may sign up")
+    if settings.signup == "open" and settings.tenancy != "separate":
+        raise BadSetting(f"{PREFIX}SIGNUP=open lets strangers make orgs: it needs {PREFIX}TENANCY=separate")
+    if settings.signup == "open" and settings.signup_plan is None:
+        raise BadSetting(f"{PREFIX}SIGNUP=open needs {PREFIX}SIGNUP_PLAN: strangers must have limits")
+    if settings.signup_plan is not None and settings.signup_plan not in installation.plans:
+        near = nearest(settings.signup_plan, installation.plans)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise BadSetting(f"{PREFIX}SIGNUP_PLAN: there is no plan {settings.signup_plan!r} in skills.yaml{hint}")
+
+
 def options() -> list[tuple[str, str, str]]:
     """Name, default and help of every setting, for `--help-settings` and the README."""
     shown = []
     for option in fields(Settings):
         default = option.default if option.default is not MISSING else None
         text = "none" if default is None or default == () else str(default)
+        if isinstance(default, bool):
+            text = "on" if default else "off"
         shown.append((PREFIX + option.name.upper(), text, option.metadata["help"]))
     return shown
 

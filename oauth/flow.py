@@ -81,14 +81,18 @@ class CallbackRefused(Exception):
         self.detail = detail
 
 
-def begin(provider: Provider, scopes: Sequence[str]) -> Begun:
-    """Makes the address that asks a person for consent, with a fresh state and PKCE verifier."""
+def begin(
+    provider: Provider, scopes: Sequence[str], *, state: Secret | None = None, verifier: Secret | None = None
+) -> Begun:
+    """Makes the address that asks a person for consent, with a state and a PKCE verifier: fresh ones, unless given."""
     if provider.authorization_url is None:
         raise ValueError("this provider has no authorization endpoint")
-    state, verifier = Secret(_random()), None
+    state = state or Secret(_random())
     more: dict[str, str] = {}
-    if provider.pkce == "S256":
-        verifier = Secret(_random())
+    if provider.pkce == "off":
+        verifier = None
+    else:
+        verifier = verifier or Secret(_random())
         more |= {"code_challenge": challenge(verifier), "code_challenge_method": "S256"}
     extra = filled(provider, provider.authorize_params)
     # An empty `scope` there leaves the parameter out: some providers take it under another name only.

@@ -150,6 +150,8 @@ class TokenAnswer:
     scopes: tuple[str, ...] | None = None
     #: Values of connection fields that `copy_from_token` found.
     fields: Mapping[str, str] = field(default_factory=dict)
+    #: What an OpenID provider says of the person, not yet checked.
+    id_token: Secret | None = None
 
 
 class TokenError(Exception):
@@ -396,6 +398,7 @@ def _granted(answer: Mapping[str, Any], provider: Provider, old: Credential, now
         credential=credential,
         scopes=_scopes(holder.get("scope"), provider.answer_separator or provider.separator),
         fields=_copied(answer, provider.copy_from_token),
+        id_token=_token(holder.get("id_token")),
     )
 
 

@@ -101,6 +101,8 @@ def _references(definition: Definition, skills: Mapping[str, Skill]) -> None:
         skill = skills.get(whoami["action"])
         if skill and skill.effect != "read":
             definition.note(("whoami", "action"), "Checks every new connection, so it must only read.")
+        if skill and skill.lifecycle == "unreviewed":
+            definition.note(("whoami", "action"), f"{skill.name} is not reviewed, so that nobody may call it.")
         if skill and skill.input_schema.get("required"):
             definition.note(("whoami", "action"), f"{skill.name} has required params; this must work without.")
     for name in definition.spec.get("upstream_limits", {}).get("actions", {}):
@@ -122,6 +124,8 @@ def _check_poll(definition: Definition, at: Path, poll: Mapping[str, Any], skill
         return
     if target.effect != "read":
         definition.note((*at, "action"), "Is asked again and again, so it must only read.")
+    if target.lifecycle == "unreviewed" and skills[str(at[1])].lifecycle != "unreviewed":
+        definition.note((*at, "action"), f"{target.name} is not reviewed, so that nobody may call it.")
     if "param" in poll:
         param_exists(definition, (*at, "param"), poll["param"], target.params)
     elif "id" in poll and len(target.input_schema.get("required", ())) != 1:

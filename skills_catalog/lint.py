@@ -16,6 +16,7 @@ from jmespath.exceptions import JMESPathError
 from jsonschema_rs import ReferencingError, ValidationError
 
 from skills_catalog import templates
+from skills_catalog.linting import contradictions, portability, safety, wording
 from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError, Mistake
 from skills_catalog.model import Example, Integration, Json, Skill
@@ -51,23 +52,25 @@ class Finding:
         return f"{self.mistake} [{self.severity}: {self.rule}]"
 
 
-def lint_file(path: Path) -> list[Finding]:
+def lint_file(path: Path, *, strict: bool = False) -> list[Finding]:
     """Everything found in one file, in its order; what the loader refuses comes as errors of the rule `load`."""
     try:
         integration, document = load_definition(path)
     except CatalogError as error:
         return [Finding(severity="error", rule="load", mistake=mistake) for mistake in error.problems]
-    return lint(integration, document)
+    return lint(integration, document, strict=strict)
 
 
-def lint(integration: Integration, document: Document) -> list[Finding]:
-    """Everything found in a definition that loads, in the order of the file."""
-    found = [
+def lint(integration: Integration, document: Document, *, strict: bool = False) -> list[Finding]:
+    """Everything found in a definition that loads, in the order of the file. `strict` adds rules of its own."""
+    rules = {**RULES, **STRICT_RULES} if strict else RULES
+    found = [(name, one) for name, rule in rules.items() for one in rule(integration)]
+    found += [(name, one) for name, check in TEXT_RULES.items() for one in check(document)]
+    findings = [
         Finding(severity=severity, rule=name, mistake=document.mistake(at, message))
-        for name, rule in RULES.items()
-        for severity, at, message in rule(integration)
+        for name, (severity, at, message) in found
     ]
-    return sorted(found, key=lambda finding: finding.mistake.line)
+    return sorted(findings, key=lambda finding: finding.mistake.line)
 
 
 def not_strict(schema: Json, at: str = "") -> str | None:
@@ -292,7 +295,22 @@ RULES: Mapping[str, Rule] = {
     "unused": _fields_are_used,
     "words": _words,
     "tools": _tools,
+    "effect-and-method": contradictions.effects_and_methods,
+    "missing-scopes": contradictions.missing_scopes,
+    "unused-auth": contradictions.unused_methods,
+    "names": contradictions.names,
+    "description": wording.descriptions,
+    "param-words": wording.param_words,
+    "portable-root": portability.roots,
+    "portable-names": portability.property_names,
+    "portable-gemini": portability.gemini,
+    "size": portability.sizes,
+    "credential-params": safety.credential_params,
 }
+#: Rules of `--strict` alone.
+STRICT_RULES: Mapping[str, Rule] = {"asks": wording.asks}
+#: Rules that read the file as it is written.
+TEXT_RULES: Mapping[str, Callable[[Document], Found]] = {"secrets": safety.secrets, "patterns": safety.patterns}
 
 
 def _at(skill: Skill, *steps: str | int) -> tuple[str | int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -256,6 +256,8 @@ class Integration:
     base_url: str
     auth: tuple[AuthMethod, ...]
     skills: Mapping[str, Skill]
+    #: Names of actions that were imported and that nobody reviewed: left out of `skills` where calls are made.
+    unreviewed: frozenset[str] = frozenset()
     categories: tuple[str, ...] = ()
     version: str = "0.1.0"
     docs_url: str | None = None
@@ -273,12 +275,19 @@ class Integration:
     source: str = ""
     #: SHA-256 of what the file says; comments and layout do not change it.
     digest: str = ""
-
     #: Whether any of its actions is answered from earlier answers.
     has_cache: bool = field(init=False, default=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_cache", any(skill.cache for skill in self.skills.values()))
+
+    def reviewed(self) -> Integration:
+        """The same without the actions that nobody reviewed."""
+        unreviewed = frozenset(name for name, skill in self.skills.items() if skill.lifecycle == "unreviewed")
+        if not unreviewed:
+            return self
+        skills = {name: skill for name, skill in self.skills.items() if name not in unreviewed}
+        return replace(self, skills=skills, unreviewed=unreviewed)
 
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""

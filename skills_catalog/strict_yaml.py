@@ -16,7 +16,7 @@ import yaml
 
 from skills_catalog.mistakes import CatalogError, Mistake
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 32
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -62,7 +62,7 @@ def read(content: str | bytes, source: str) -> Document:
     """The one document of `content`; raises `CatalogError` that names line and field."""
     raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     if len(raw) > MAX_BYTES:
-        raise _refusal(source, 1, (), f"The file is larger than {MAX_BYTES // 1024} KB.")
+        raise _refusal(source, 1, (), f"The file is larger than {MAX_BYTES // 1024**2} MB.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

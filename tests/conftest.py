@@ -10,6 +10,7 @@ from pathlib import Path
 from time import time
 
 import pytest
+from hypothesis import settings
 
 from tests.demo import Desk, demo
 from tests.fakes.postgres import PostgresMissing, fresh_database, postgres
@@ -19,6 +20,10 @@ from tests.fakes.upstream import HandClock
 # Started in the background of a shell, we ignore Ctrl-C, and every child that a test starts would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long one made-up example takes is the machine's matter.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SKILLWAY_SHARED") or ROOT.parent / "shared")

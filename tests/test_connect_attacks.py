@@ -33,6 +33,7 @@ from tests.fakes.provider import (
 )
 from tests.fakes.upstream import HandClock, serve
 from tests.leaks import files, leaks
+from tests.people import Person, invite
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,10 +126,13 @@ async def app_of(desk: Desk) -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def signed_in(user: str) -> AsyncIterator[aiohttp.ClientSession]:
-    """The browser of somebody who is signed in to the org's application."""
+async def signed_in(user: str, desk: Desk | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    """The browser of somebody who is signed in to the org's application, and to ours as a member where that is asked."""
     async with browser() as session:
         session.cookie_jar.update_cookies({"app_user": user}, yarl.URL("http://127.0.0.1/"))
+        if desk is not None and desk.environ.get("SKILLWAY_VERIFY_CONNECT") == "session":
+            member = Person(running=desk.running, session=session)
+            await member.sign_in(await invite(desk.running, f"{user}@example.com"))
         yield session
 
 
@@ -293,7 +297,7 @@ async def two_integrations(
 CLIENT = {"client_id": "gateway-at-evil", "client_secret": "secret-at-evil"}
 
 
-@pytest.mark.parametrize("verify", ["none", "redirect"])
+@pytest.mark.parametrize("verify", ["none", "redirect", "session"])
 async def test_t82_an_evil_server_that_sends_the_browser_to_the_honest_one_gets_no_code(
     tmp_path: Path, server: Provider, verify: str
 ) -> None:
@@ -313,7 +317,7 @@ async def test_t82_an_evil_server_that_sends_the_browser_to_the_honest_one_gets_
 
         evil.bounce = bounce
         desk.slug = "evil"
-        async with signed_in("victim") as session:
+        async with signed_in("victim", desk) as session:
             # 1. The victim connects the useful looking integration. 2. The browser goes to its server.
             begun = await app.begin("victim")
             # 4. The honest server knows its client and the victim, and gives a code.
@@ -367,7 +371,7 @@ async def test_t82_the_evil_integration_works_where_it_is_honest(tmp_path: Path,
 # -- T83: cross-application OAuth request forgery --------------------------------------------------
 
 
-@pytest.mark.parametrize("verify", ["none", "redirect"])
+@pytest.mark.parametrize("verify", ["none", "redirect", "session"])
 async def test_t83_a_code_brought_to_another_context_is_not_redeemed(
     tmp_path: Path, server: Provider, verify: str
 ) -> None:
@@ -376,7 +380,7 @@ async def test_t83_a_code_brought_to_another_context_is_not_redeemed(
         app = await stack.enter_async_context(app_of(desk))
         nothing = Nothing(server)
         org = desk.running.org.id
-        async with signed_in("victim") as session:
+        async with signed_in("victim", desk) as session:
             for context in ("evil", f"demo.{org}", f"evil.{org}", "demo.", "Demo", "demo%20", "dem%6F.", "demo%2E", "x"):
                 begun = await app.begin("victim")
                 callback = await desk.consent(begun["oauth_url"], "alice", session=session)
@@ -389,7 +393,7 @@ async def test_t83_a_code_brought_to_another_context_is_not_redeemed(
         await nothing.came_of_it(desk, evil)
 
 
-@pytest.mark.parametrize("verify", ["none", "redirect"])
+@pytest.mark.parametrize("verify", ["none", "redirect", "session"])
 async def test_t83_the_attackers_code_in_the_victims_flow_connects_nobody(
     tmp_path: Path, server: Provider, verify: str
 ) -> None:
@@ -397,7 +401,7 @@ async def test_t83_the_attackers_code_in_the_victims_flow_connects_nobody(
     async with evil_server() as evil, AsyncExitStack() as stack:
         desk = await stack.enter_async_context(two_integrations(tmp_path, server, evil, verify_connect=verify))
         app = await stack.enter_async_context(app_of(desk))
-        async with signed_in("mallory") as hers:
+        async with signed_in("mallory", desk) as hers:
             own = await app.begin("mallory")
             attackers = query_of(await desk.consent(own["oauth_url"], "mallory", session=hers))
         nothing = Nothing(server)
@@ -408,7 +412,7 @@ async def test_t83_the_attackers_code_in_the_victims_flow_connects_nobody(
 
         evil.bounce = bounce
         desk.slug = "evil"
-        async with signed_in("victim") as session:
+        async with signed_in("victim", desk) as session:
             begun = await app.begin("victim")
             address = await _click(begun["oauth_url"], session)
             async with session.get(address, allow_redirects=False) as bounced:
@@ -973,7 +977,10 @@ async def test_with_confirmation_a_return_address_must_be_registered_and_chosen(
 
 async def _click(link: str, session: aiohttp.ClientSession) -> str:
     """Presses the button of our page; where the browser is sent."""
-    async with session.post(yarl.URL(link, encoded=True), allow_redirects=False) as clicked:
+    async with session.get(yarl.URL(link, encoded=True)) as shown:
+        token = re.search(r'name="form_token" value="([\w-]+)"', await shown.text())
+    form = {"form_token": token[1]} if token else None
+    async with session.post(yarl.URL(link, encoded=True), data=form, allow_redirects=False) as clicked:
         assert clicked.status == 303, await clicked.text()
         return clicked.headers["Location"]
 

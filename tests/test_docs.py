@@ -32,13 +32,16 @@ from gateway.cli.main import COMMANDS
 from gateway.core.errors import CODES
 from gateway.core.signing import new_secret, signatures
 from gateway.settings import load_settings, options
+from skills_catalog.exporting.shipped_table import row_of
 from skills_catalog.lint import lint_file
-from skills_catalog.loader import SHIPPED, load_catalog
+from skills_catalog.loader import SHIPPED, definition_files, load_integration
 from skills_catalog.strict_yaml import read
+from skills_catalog.verification.records import read_record, record_file
 from tests.cli.shell import RULED_BY_TERMINAL
 from tests.conftest import lacking
 from tests.fakes.upstream import Answer, Asked, Seen, Upstream, json_answer, route, serve
 from tests.harness import ROOT, RunningGateway, gateway, gateway_process
+from tests.people import person
 
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -115,19 +118,9 @@ def test_every_make_target_is_in_the_readme() -> None:
     )
 
 
-def test_every_shipped_integration_is_in_the_readme() -> None:
-    shipped = load_catalog([SHIPPED]).integrations
-    rows = [
-        (
-            one.name,
-            f"`{slug}`",
-            str(len(one.skills)),
-            ", ".join(f"`{method.name}`" for method in one.auth),
-            one.lifecycle or "",
-        )
-        for slug, one in sorted(shipped.items())
-    ]
-    _agree("What is shipped", rows)
+def test_every_shipped_integration_is_in_the_readme_with_what_it_was_verified_against() -> None:
+    files = definition_files(SHIPPED)
+    _agree("What is shipped", [row_of(load_integration(file), read_record(record_file(file))) for file in files])
 
 
 def test_the_code_map_names_files_and_codes_that_exist() -> None:
@@ -254,7 +247,13 @@ async def test_an_own_api_is_added_called_and_reloaded_as_shown(tmp_path: Path) 
     (block,) = _blocks(heading, "yaml")
     new, checks, use = _blocks(heading, "console")
     desk = Desk.at(tmp_path, {})
-    await _type(new, desk)
+    answers = {
+        "Name for people": "",
+        "Base URL": "https://rooms.corp.example/v1",
+        "How it lets us in": "",
+        "First action": "",
+    }
+    await _type(new, desk, answers=answers)
     file = desk.folder / "my-integrations" / "rooms.yaml"
     file.write_text(block.text)
     assert lint_file(file) == []
@@ -269,13 +268,48 @@ async def test_an_own_api_is_added_called_and_reloaded_as_shown(tmp_path: Path) 
             await _type(use, desk)
             assert rooms.last.json() == {"from": "2026-12-01T09:00:00Z", "minutes": 30}
 
-            file.write_text(block.text.replace("Book a room.", "Book a room for a meeting."))
+            file.write_text(block.text.replace("Book a room from a time on.", "Book a room for a meeting."))
             assert running.process is not None
             running.process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(10):
                 while True:
                     if b"for a meeting" in (await running.ask("GET", "/v1/skills/rooms")).body:
                         break
+
+
+async def test_a_description_is_imported_and_compared_as_shown(tmp_path: Path) -> None:
+    heading = "From the vendor's own description"
+    (block,) = _blocks(heading, "yaml")
+    desk = Desk.at(tmp_path, {})
+    (desk.folder / "library.yaml").write_text(block.text)
+    await _type_all(heading, desk)
+    found = lint_file(desk.folder / "my-integrations" / "library.yaml")
+    assert [(one.severity, one.rule) for one in found] == [("warning", "words")]
+
+
+async def test_a_member_is_invited_and_lets_a_device_in_as_shown(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        lacking("curl")
+    invite, device = _blocks("People: signing in, devices, signing up", "console")
+    code, pending, complete = _typed(device)
+    async with gateway_process(tmp_path) as running:
+        means = {"org_5494…": running.org.id}
+        desk = Desk.of(tmp_path, running, means)
+        desk.environment["SKILLWAY_DATA_DIR"] = str(running.data_dir)
+        desk.environment["SKILLWAY_PORT"] = running.url.rpartition(":")[2]
+        await _type(invite, desk)
+        made = json.loads(await asyncio.to_thread(_on_terminal, desk.mean(_typed(invite)[0].command), desk, {}))
+
+        begun = json.loads(await asyncio.to_thread(_on_terminal, desk.mean(code.command), desk, {}))
+        desk = Desk.of(tmp_path, running, {**means, "q8kA…": begun["device_code"], "SFVF-TMRZ": begun["user_code"]})
+        assert json.loads(desk.mean(code.shown)) == begun
+        came = await asyncio.to_thread(_on_terminal, desk.mean(pending.command), desk, {})
+        assert _matches(pending.shown, came)
+        async with person(running, made["sign_in_url"].replace(URL, running.url)) as ada:
+            looked = await ada.press(await ada.open(begun["verification_uri_complete"]), "/device")
+            assert (await ada.press(looked, "/device/decision", decision="approve")).status == 200
+        came = await asyncio.to_thread(_on_terminal, desk.mean(complete.command), desk, {})
+        assert _matches(desk.mean(complete.shown), came), came
 
 
 async def test_backup_restore_and_the_move_to_postgresql_go_as_shown(tmp_path: Path, postgres_url: str) -> None:
@@ -326,8 +360,8 @@ class Desk:
     means: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, base: Path, running: RunningGateway) -> Desk:
-        means = {URL: running.url, TEST_KEY: running.org.test, LIVE_KEY: running.org.live}
+    def of(cls, base: Path, running: RunningGateway, more: Mapping[str, str] | None = None) -> Desk:
+        means = {URL: running.url, TEST_KEY: running.org.test, LIVE_KEY: running.org.live, **(more or {})}
         return cls.at(base, means=means, environment={"SKILLWAY_URL": running.url})
 
     @classmethod

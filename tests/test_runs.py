@@ -427,7 +427,7 @@ def workshop_again(folder: Path, before: RunningGateway, **settings: Any) -> Any
     [
         ({"async": "yes"}, "async"),
         ({"wait": -1}, "wait"),
-        ({"wait": 301}, "wait"),
+        ({"wait": 3601}, "wait"),
         ({"wait": True}, "wait"),
         ({"select": "a["}, "select"),
         ({"select": ""}, "select"),

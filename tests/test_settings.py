@@ -31,7 +31,15 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "master_key": ("a" * 64, Secret("a" * 64), None),
     "master_key_previous": ("b" * 64, Secret("b" * 64), None),
     "tenancy": ("separate", "separate", "one-owner"),
-    "verify_connect": ("redirect", "redirect", "session"),
+    "verify_connect": ("session", "session", "sessions"),
+    # Not one character is changed: it is compared exactly.
+    "oidc_issuer": ("https://id.example.com/realm/", "https://id.example.com/realm/", "id.example.com"),
+    "oidc_client_id": ("gateway", "gateway", None),
+    "oidc_client_secret": ("s3cret", Secret("s3cret"), None),
+    "oidc_on_api": ("on", True, "yes"),
+    "signup": ("operator", "operator", "closed"),
+    "signup_token": ("a" * 16, Secret("a" * 16), "a" * 15),
+    "signup_plan": ("free", "free", None),
     "allowed_private_networks": (
         "10.0.0.0/8, fd00::/8 192.168.1.7",
         (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"), ipaddress.ip_network("192.168.1.7/32")),

@@ -60,6 +60,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/files": {},
     "POST /v1/runs/{id}/cancel": {},
     "POST /v1/runs/{id}/retry": {},
+    "POST /auth/device/authorize": {"user_code": "WDJB-MJHT"},
     "POST /v1/preflight": {"integration": "github", "action": "get_repo", "params": {"repo": "acme/webapp"}},
     "POST /v1/webhooks": {"url": "https://ok.example/in", "events": ["run.*"]},
     "POST /v1/webhooks/{id}/rotate": {},
@@ -70,6 +71,8 @@ BODIES: dict[str, Any] = {
     "PUT /v1/hooks/{id}": {"secret": "one that is long enough"},
     "POST /v1/{integration}/{action}": {"params": {"repo": "acme/webapp"}},
 }
+#: Routes that ask for a key, or do more for one.
+KEYED = [route for route in ROUTES if route.level is not None or route.operation.takes_key]
 #: What a route cannot do without.
 QUERIES = {"GET /v1/skills/search": "?q=repo"}
 #: Ids that stand in a body: where, and of which kind.

@@ -12,29 +12,36 @@ from gateway.cli import config, output
 from gateway.cli.browser import is_loopback
 from gateway.cli.client import checked_url, client_for
 from gateway.cli.config import DEFAULT_URL, Login, checked_key, login_in_use, read_stored
-from gateway.cli.failures import CommandFailed, refused
+from gateway.cli.connect import SystemClock
+from gateway.cli.devices import sign_in_by_browser
+from gateway.cli.failures import CommandFailed
 from gateway.cli.jsontext import Json
 from gateway.cli.skillfiles import CORE_SKILL, detect_platform, skill_folder, write_files
 
 _PREFIX = 16
 
 
-@click.command(short_help="Store the API key of a gateway, after trying it.")
+@click.command(short_help="Sign in to a gateway: by a key, or in the browser.")
 @click.option("--url", help=f"Address of the gateway; else SKILLWAY_URL, the stored one, or {DEFAULT_URL}.")
 @click.option("--key-stdin", is_flag=True, help="Read the API key from stdin instead of asking for it.")
+@click.option("--no-browser", is_flag=True, help="Only print the page to sign in on.")
 @click.option("--no-skill", is_flag=True, help="Do not write the skill that tells agents about `skillway`.")
-def login(url: str | None, key_stdin: bool, no_skill: bool) -> None:
+def login(url: str | None, key_stdin: bool, no_browser: bool, no_skill: bool) -> None:
     """Store the API key of a gateway for this user, after trying it.
 
     The key is asked for without showing it, or read from stdin; it is never part of the command line, where others
-    could see it. It goes to ~/.config/skillway/config.json, readable by you alone. The skill that tells agents about
+    could see it. Whoever has none presses Enter and signs in by the browser, which makes one for this machine; without
+    a terminal that is the way at once. The key goes to ~/.config/skillway/config.json, readable by you alone. The skill that tells agents about
     `skillway` is written to the folder of the platform in use: .claude, .cursor, .windsurf, or .skillway.
     """
     url = (url or os.environ.get("SKILLWAY_URL") or _stored_url()).rstrip("/")
     place = checked_url(url)
     if place.scheme == "http" and not is_loopback(place.hostname or ""):
         output.warn(f"{url} is not encrypted: whoever is in between can read the key.")
-    entered = Login(url=url, api_key=checked_key(_read_key(from_stdin=key_stdin, url=url)))
+    key = _read_key(from_stdin=key_stdin, url=url)
+    if key is None:
+        key = sign_in_by_browser(url, browser=not no_browser, clock=SystemClock())
+    entered = Login(url=url, api_key=checked_key(key))
     client_for(entered).ask("GET", "/v1/skills")
     path = config.store(entered)
     output.note(f"Logged in to {url}. The key is stored in {path}.")
@@ -80,13 +87,15 @@ def _stored_url() -> str:
     return stored.url if stored else DEFAULT_URL
 
 
-def _read_key(*, from_stdin: bool, url: str) -> str:
+def _read_key(*, from_stdin: bool, url: str) -> str | None:
+    """The key that was given; None where somebody is to sign in by the browser."""
     if from_stdin:
         return sys.stdin.readline()
     if not sys.stdin.isatty():
-        raise refused("There is no terminal to ask for the key on.", hint="Pipe the key in, with --key-stdin.")
-    key: str = click.prompt(f"API key for {url}", hide_input=True, err=True)
-    return key
+        return None
+    asked = f"API key for {url} (or Enter, to sign in by the browser)"
+    key: str = click.prompt(asked, default="", show_default=False, hide_input=True, err=True)
+    return key.strip() or None
 
 
 def _write_core_skill() -> None:

@@ -45,10 +45,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One gateway, one key. Every request has a connection of its own; the key follows no redirect."""
+    """One gateway, one key or none yet. Every request has a connection of its own; the key follows no redirect."""
 
     url: str
-    api_key: str = field(repr=False)
+    api_key: str | None = field(repr=False)
     connect_timeout: float = CONNECT_TIMEOUT
     answer_timeout: float = ANSWER_TIMEOUT
 
@@ -86,12 +86,9 @@ class Client:
         target = place.path.rstrip("/") + path
         if given := {name: value for name, value in (query or {}).items() if value is not None}:
             target += "?" + urlencode(given)
-        sent = {
-            "Authorization": f"Bearer {self.api_key}",
-            "Accept": "application/json",
-            "User-Agent": "skillway-cli",
-            **(headers or {}),
-        }
+        sent = {"Accept": "application/json", "User-Agent": "skillway-cli", **(headers or {})}
+        if self.api_key is not None:
+            sent["Authorization"] = f"Bearer {self.api_key}"
         content = None
         if body is not None:
             content = dumps(body).encode()

@@ -26,7 +26,7 @@ class Entry:
 
 #: The commands of people and agents: they talk to a gateway over REST and import nothing of the server.
 PEOPLE: Mapping[str, Entry] = {
-    "login": Entry(module="account", attribute="login", help="Store the API key of a gateway, after trying it."),
+    "login": Entry(module="account", attribute="login", help="Sign in to a gateway: by a key, or in the browser."),
     "logout": Entry(module="account", attribute="logout", help="Forget the stored API key."),
     "whoami": Entry(module="account", attribute="whoami", help="Show the org and the key in use."),
     "skills": Entry(module="skills", attribute="skills", help="List integrations or actions, or document one action."),
@@ -46,8 +46,8 @@ PEOPLE: Mapping[str, Entry] = {
 OPERATORS: Mapping[str, Entry] = {
     "init": Entry(module="operate", attribute="init", help="Make the first org and its keys."),
     "serve": Entry(module="operate", attribute="serve", help="Run the gateway."),
-    "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their keys and their OAuth clients."),
-    "catalog": Entry(module="catalog", attribute="catalog", help="Write and check integration files."),
+    "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their members, their keys and their OAuth clients."),
+    "catalog": Entry(module="catalog", attribute="catalog", help="Write, import and check integration files."),
     "vault": Entry(module="vault", attribute="vault", help="Look after the key that seals credentials."),
     "migrate": Entry(module="operate", attribute="migrate", help="Bring the database up to this version."),
     "backup": Entry(module="operate", attribute="backup", help="Write a consistent copy of the database."),

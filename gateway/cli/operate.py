@@ -19,14 +19,14 @@ from typing import Any
 
 import click
 
-from gateway.app import bind, public_url_of, read_catalog
+from gateway.app import bind, read_catalog
 from gateway.app import serve as serve_until
 from gateway.checkup import checkup, others_may_write
 from gateway.cli import output
-from gateway.cli.operator import misconfigured, print_json, run, settings_of, settings_options
+from gateway.cli.operator import misconfigured, print_json, public_url, run, settings_of, settings_options
 from gateway.installation import key_file, master_key, open_installation, open_store
 from gateway.logs import set_up
-from gateway.settings import BadSetting, Installation, Settings, options
+from gateway.settings import BadSetting, Installation, Settings, check_together, options
 from gateway.store.backup import backup as write_backup
 from gateway.store.backup import copy_to, key_in
 from gateway.store.backup import restore as read_backup
@@ -49,18 +49,21 @@ _PR_SET_DUMPABLE = 4
 def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
     """Make the first org and its keys, on an empty database only.
 
-    The keys are shown once. The curl line works as it is: a test key is answered from examples.
+    The keys are shown once. The curl line works as it is: a test key is answered from examples. People sign in by
+    the link that the last line makes.
     """
     settings, _ = settings_of(**flags)
+    for_machines = as_json or (not sys.stdout.isatty() and not quiet)
+    # First: keys that are made and then not shown would be lost.
+    url = "" if for_machines else public_url(settings)
     made = run(_init(settings, name))
     if made is None:
         if not quiet:
             output.note("There is an org already; nothing was made. `skillway orgs list` shows it.")
         return
-    if as_json or (not sys.stdout.isatty() and not quiet):
+    if for_machines:
         print_json(made)
         return
-    url = public_url_of(settings, settings.port)
     print(
         f"""
 Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this once:
@@ -71,6 +74,8 @@ Made the org {made["org"]["name"]!r} ({made["org"]["id"]}). Its keys, shown this
 Try it, no account needed (a test key is answered from examples):
 
   {_curl(url, made["test_key"])}
+
+Sign in to its pages by a link: skillway orgs invite {made["org"]["id"]} you@example.com
 """,
         flush=True,
     )
@@ -183,6 +188,7 @@ def _stopper(stop: asyncio.Event) -> Callable[[], None]:
 
 async def _prepare(settings: Settings, installation: Installation) -> None:
     read_catalog(installation)
+    check_together(settings, installation)
     async with open_installation(settings):
         pass
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gateway.app import public_url_of
 from gateway.cli import output
 from gateway.cli.failures import CommandFailed, Problem
 from gateway.settings import BadSetting, Installation, Settings, load_settings
@@ -39,6 +40,14 @@ def settings_options(command: Command) -> Command:
 def settings_of(**flags: Any) -> tuple[Settings, Installation]:
     try:
         return load_settings(**flags)
+    except BadSetting as error:
+        raise misconfigured(str(error)) from None
+
+
+def public_url(settings: Settings) -> str:
+    """How browsers reach the gateway; where that is not known, what to set."""
+    try:
+        return public_url_of(settings, settings.port)
     except BadSetting as error:
         raise misconfigured(str(error)) from None
 

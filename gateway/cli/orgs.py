@@ -1,23 +1,26 @@
-"""`skillway orgs`: orgs, their keys, their own OAuth clients."""
+"""`skillway orgs`: orgs, their members, their keys, their own OAuth clients."""
 
 from __future__ import annotations
 
 import sys
+from secrets import token_urlsafe
 from time import time
 from typing import Any
 
 import click
 
-from gateway.app import public_url_of, read_catalog
+from gateway.app import read_catalog
 from gateway.cli import output
 from gateway.cli.failures import refused
-from gateway.cli.operator import print_json, run, settings_of, settings_options
+from gateway.cli.operator import print_json, public_url, run, settings_of, settings_options
 from gateway.core.api_keys import shown
 from gateway.core.clients import OAuthClient
 from gateway.core.events import OPERATOR
 from gateway.core.grants import Grant
 from gateway.core.keys import ApiKey, Org
 from gateway.core.ledger import Entry
+from gateway.core.members import Member, email_of
+from gateway.core.sign_in import LINK_LIFETIME
 from gateway.core.times import iso
 from gateway.installation import Opened, open_installation
 from gateway.plans import NUMBERS, read_number
@@ -25,14 +28,17 @@ from gateway.settings import Installation
 from gateway.store.clients import SqlClients
 from gateway.store.keys import SqlKeys
 from gateway.store.ledger import SqlLedger
+from gateway.store.members import SqlMembers
 from gateway.store.orgs import SqlOrgs
+from gateway.store.sign_in_links import SqlSignInLinks
+from oauth.flow import hash_state
 from oauth.secret import Secret
 from skills_catalog.names import nearest
 
 
 @click.group()
 def orgs() -> None:
-    """Make orgs, their keys and their OAuth clients."""
+    """Make orgs, their members, their keys and their OAuth clients."""
 
 
 @orgs.command()
@@ -195,6 +201,79 @@ def revoke_key(org: str, key: str, **flags: Any) -> None:
     print_json({"id": key, "revoked": True})
 
 
+@orgs.command()
+@settings_options
+@click.argument("org")
+@click.argument("email")
+@click.option("--name", help="What the person is called.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def invite(org: str, email: str, name: str | None, as_json: bool, **flags: Any) -> None:
+    """Make a link by which the person with that EMAIL signs in for an org, and the member if there is none yet.
+
+    The link works once, for a day; another one replaces it. It is nobody else's business.
+    """
+    settings, _ = settings_of(**flags)
+    address, called = email_of(email), _named(name) if name is not None else None
+    if address is None:
+        raise refused(f"{email!r} is no email address.")
+    link = Secret(token_urlsafe(32))
+    url = f"{public_url(settings)}/sign-in/link?t={link.reveal()}"
+
+    async def work() -> Member:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            member = await _invited(SqlMembers(opened.database), org, address, called)
+            until = time() + LINK_LIFETIME
+            await SqlSignInLinks(opened.database).make(member, hash_state(link.reveal()), expires_at=until)
+            return member
+
+    member = run(work())
+    if output.for_people(as_json):
+        output.note(f"{member.shown_name} signs in by this link, once, within 24 hours:")
+        print(f"\n  {url}\n")
+    else:
+        print_json({"member": _member(member), "sign_in_url": url, "expires_in": int(LINK_LIFETIME)})
+
+
+@orgs.command()
+@settings_options
+@click.argument("org")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
+def members(org: str, as_json: bool, **flags: Any) -> None:
+    """List the people who sign in for an org."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> list[Member]:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            return list(await SqlMembers(opened.database).list(org))
+
+    found = [_member(member) for member in run(work())]
+    if not output.for_people(as_json):
+        print_json({"members": found})
+        return
+    names = ("id", "email", "name", "issuer", "signed_in_at")
+    output.table(names, [tuple(member[name] for name in names) for member in found])
+
+
+@orgs.command(name="remove-member")
+@settings_options
+@click.argument("org")
+@click.argument("member")
+def remove_member(org: str, member: str, **flags: Any) -> None:
+    """Remove a member by id. They are signed out everywhere at once; keys that they made go on."""
+    settings, _ = settings_of(**flags)
+
+    async def work() -> bool:
+        async with open_installation(settings) as opened:
+            await _found(opened, org)
+            return await SqlMembers(opened.database).remove(org, member)
+
+    if not run(work()):
+        raise refused(f"The org has no member {member!r}.", hint=f"`skillway orgs members {org}` shows all.")
+    print_json({"id": member, "removed": True})
+
+
 @orgs.command(name="set-client")
 @settings_options
 @click.argument("org")
@@ -215,6 +294,7 @@ def set_client(
         raise refused(f"There is no integration {integration!r}.", hint=f"Did you mean {near!r}?" if near else None)
     if remove == (client_id is not None):
         raise refused("Say either --client-id or --remove.")
+    uri = "" if remove else f"{public_url(settings)}/oauth/callback/{integration}.{org}"
     secret = None
     if client_secret_stdin:
         text = click.prompt("Client secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
@@ -234,7 +314,6 @@ def set_client(
     if remove:
         print_json({"removed": changed})
         return
-    uri = f"{public_url_of(settings, settings.port)}/oauth/callback/{integration}.{org}"
     output.note(f"Register this redirect URI at the provider: {uri}")
     print_json({"org": org, "integration": integration, "client_id": client_id, "redirect_uri": uri})
 
@@ -261,6 +340,13 @@ async def _found(opened: Opened, org: str) -> Org:
     if found is None:
         raise refused(f"There is no org {org!r}.", hint="`skillway orgs list` shows all.")
     return found
+
+
+async def _invited(stored: SqlMembers, org: str, email: str, name: str | None) -> Member:
+    known = await stored.by_email(email)
+    if known is not None and known.org != org:
+        raise refused(f"{email} is a member of the org {known.org}; a person belongs to one org.", code="conflict")
+    return known or await stored.add(org, email=email, name=name)
 
 
 def _named(name: str) -> str:
@@ -300,6 +386,18 @@ def _org(org: Org) -> dict[str, Any]:
 
 def _key(key: ApiKey) -> dict[str, Any]:
     return {"org": key.org, **shown(key, time())}
+
+
+def _member(member: Member) -> dict[str, Any]:
+    return {
+        "id": member.id,
+        "org": member.org,
+        "email": member.email,
+        "name": member.name,
+        "issuer": member.issuer,
+        "created_at": iso(member.created_at),
+        "signed_in_at": iso(member.signed_in_at),
+    }
 
 
 def _print_one(shown: dict[str, Any], as_json: bool) -> None:

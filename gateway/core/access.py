@@ -10,6 +10,7 @@ from gateway.core.errors import Refusal
 from gateway.core.events import Actor, Event
 from gateway.core.grants import LEVELS, Grant, Level, level_of
 from gateway.core.keys import ApiKey, KeyStore, Org, Principal
+from gateway.core.members import Member
 from gateway.core.remember import Remembered
 from gateway.plans import UNLIMITED, Plan
 from skills_catalog.model import Skill
@@ -152,6 +153,12 @@ class PrincipalsById:
         if key.is_expired(self._clock()):
             raise Refusal("api_key_expired", "The API key of this run has expired.")
         return principal_of(key, found, self._plans)
+def principal_of_member(member: Member, org: Org, plans: Plans) -> Principal:
+    """The principal of a person: all that their org may. Raises `forbidden` where the org may do nothing at all."""
+    check_serving(org)
+    return Principal(
+        org=org.id, org_name=org.name, actor=member.actor, grant=Grant(), plan=plans.of(org), member=member
+    )
 
 
 def check_serving(org: Org) -> None:

@@ -96,6 +96,15 @@ class ApiKeys:
             raise Refusal("api_key_revoked", "This API key has been revoked.") from None
         return shown(key, now), text
 
+    async def check_room(self, principal: Principal) -> None:
+        """Raises `plan_limit_reached` where the org has as many keys that work as its plan lets it have."""
+        most, now = principal.plan.api_keys, self._clock()
+        if most is None:
+            return
+        keys = await self._store.list(principal.org)
+        if sum(key.revoked_at is None and not key.is_expired(now) for key in keys) >= most:
+            raise self._plans.reached(most, "API keys")
+
     async def revoke(self, principal: Principal, key_id: str) -> None:
         """The key stops, and all that were made by it. Raises `not_found`, also for another's."""
         check_level(principal, "full_access")

@@ -44,9 +44,18 @@ class Catalogs:
         return found
 
     def find(self, slug: str, action: str) -> tuple[Integration, Skill]:
-        """The integration and its action. Raises `not_found` with the nearest name."""
+        """The integration and its action. Raises `not_found` with the nearest name.
+
+        An action that was imported and that nobody reviewed is `forbidden`.
+        """
         integration = self.integration(slug)
         skill = integration.skills.get(action)
+        if skill is None and action in integration.unreviewed:
+            raise Refusal(
+                "forbidden",
+                f"{slug}.{action} was imported, and nobody has reviewed it yet.",
+                hint="The operator looks at its definition, then removes `lifecycle: unreviewed` there.",
+            )
         if skill is None:
             raise _unknown(f"Action {action[:64]!r} of {slug}", self.current.nearest_action(slug, action))
         return integration, skill

@@ -2,8 +2,8 @@
 
 A connect link is a bearer link: whoever opens it attaches their account to the org that made it. So the
 link leads to our page, the click binds the browser, the callback must come back to the same browser and
-the same context, and under `VERIFY_CONNECT=redirect` the org's own backend says who finished before the
-code is worth anything.
+the same context, and before the code is worth anything somebody says who finished: under
+`VERIFY_CONNECT=redirect` the org's own backend, under `session` a member of the org who is signed in there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from gateway.core.catalogs import Catalogs
 from gateway.core.entered import accepts, bad_field, check_fields, field_names
+from gateway.core.errors import Refusal
 from gateway.core.establishing import Establishing, over
 from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowSecrets, FlowStore
+from gateway.core.keys import Principal
 from gateway.core.links import Links
 from gateway.core.providers import Providers
 from gateway.core.wishes import FLOW_LIFETIME, OrgStore, VerifyConnect, Wish, Wishes
@@ -57,7 +59,7 @@ class Page:
     method: AuthMethod
     scopes: tuple[str, ...]
     inputs: Sequence[Input]
-    #: `open` (the form), `connected`, `error`, `over`.
+    #: `open` (the form), `sign_in` (the same, once a member has signed in), `connected`, `error`, `over`.
     state: str = "open"
     account: str | None = None
     message: str | None = None
@@ -69,6 +71,14 @@ class Away:
 
     url: str
     browser: str = field(default="", repr=False)
+
+
+class SignInFirst(Exception):
+    """A member has to sign in before this goes on; then the page at `back` begins again."""
+
+    def __init__(self, back: str) -> None:
+        super().__init__(back)
+        self.back = back
 
 
 class Consent:
@@ -97,32 +107,48 @@ class Consent:
         self._verify = verify
         self._clock = clock
 
-    async def page(self, connection_id: str) -> Page | None:
+    @property
+    def takes_members(self) -> bool:
+        """Whether a member has to be signed in; then every step asks for theirs, and raises `SignInFirst` without."""
+        return self._verify == "session"
+
+    async def page(self, connection_id: str, member: Principal | None = None) -> Page | None:
         """What the page behind a connect link shows; None where there is no such link."""
         flow = await self._flows.by_link(connection_id)
-        return None if flow is None else await self._page(flow)
+        return None if flow is None else await self._page(flow, member)
 
-    async def link_page(self, token: str) -> Page | None:
+    async def link_page(self, token: str, member: Principal | None = None) -> Page | None:
         """What the page of an `action_url` shows. Nothing is stored."""
         flow = await self._flow_of_link(token)
-        return None if flow is None else await self._page(flow)
+        return None if flow is None else await self._page(flow, member)
 
-    async def click(self, connection_id: str, form: Mapping[str, str], browser: str | None) -> Away:
+    async def click(
+        self, connection_id: str, form: Mapping[str, str], browser: str | None, member: Principal | None = None
+    ) -> Away:
         """The POST of the page: on to the provider, or the credential that was typed in."""
         flow = await self._flows.by_link(connection_id)
         if flow is None or flow.status != "pending" or flow.detail or flow.expires_at <= self._clock():
             raise over()
-        return await self._click(flow, form, browser)
+        return await self._click(self._finished_by(member, flow, _page_of(flow)), form, browser)
 
-    async def link_click(self, token: str, form: Mapping[str, str], browser: str | None) -> Away:
+    async def link_click(
+        self, token: str, form: Mapping[str, str], browser: str | None, member: Principal | None = None
+    ) -> Away:
         """The POST of an `action_url`'s page: the flow begins here."""
         flow = await self._flow_of_link(token)
         if flow is None:
             raise over()
+        flow = self._finished_by(member, flow, f"/connect/new?t={token}")
         await self._flows.add(flow)
         return await self._click(flow, form, browser)
 
-    async def callback(self, context: str, query: Iterable[tuple[str, str]], browser: str | None) -> Away:
+    async def callback(
+        self,
+        context: str,
+        query: Iterable[tuple[str, str]],
+        browser: str | None,
+        member: Principal | None = None,
+    ) -> Away:
         """The provider sent the browser back, with a code or with a refusal."""
         pairs = list(query)
         state = next((value for name, value in pairs if name == "state"), "")
@@ -136,6 +162,8 @@ class Consent:
             message = "The flow was finished in another browser."
             await self._establishing.end(flow, "error", error="flow_expired", message=message)
             raise over()
+        # Whoever signed out on the way begins again: the state is used up, the link is not.
+        flow = self._finished_by(member, flow, _page_of(flow))
         _, method = self._establishing.found(flow)
         try:
             provider = await self._establishing.provider(flow, method, {**flow.fields, **kept.callback_fields})
@@ -147,6 +175,16 @@ class Consent:
         return await self._finish(
             flow, replace(kept, code=back.code, callback_fields={**kept.callback_fields, **back.fields})
         )
+
+    def _finished_by(self, member: Principal | None, flow: Flow, back: str) -> Flow:
+        """The flow in the name of the member who finishes it, where that takes one; of the flow's own org."""
+        if not self.takes_members:
+            return flow
+        if member is None:
+            raise SignInFirst(back)
+        if member.org != flow.org:
+            raise Refusal("forbidden", f"This link is not of {member.org_name}, for which you are signed in.")
+        return replace(flow, by=member.actor)
 
     async def _flow_of_link(self, token: str) -> Flow | None:
         link = self._links.read_connect(token)
@@ -220,12 +258,14 @@ class Consent:
             raise over()
         return Away(url=_with_query(flow.redirect_url, {"connection_id": flow.connection, "handle": handle}))
 
-    async def _page(self, flow: Flow) -> Page:
+    async def _page(self, flow: Flow, member: Principal | None) -> Page:
         integration, method = self._establishing.found(flow)
         org = await self._orgs.find(flow.org)
         state = {"connected": "connected", "error": "error"}.get(flow.status, "open")
         if state == "open" and (flow.expires_at <= self._clock() or flow.detail):
             state = "over"
+        if state == "open" and self.takes_members and member is None:
+            state = "sign_in"
         return Page(
             org_name=org.name if org else "",
             integration=integration,
@@ -239,9 +279,9 @@ class Consent:
 
     def _to_result(self, flow: Flow) -> Away:
         """To the org's page if it asked for one, else to ours. The address carries no code (RFC 9700 §4.2)."""
-        if flow.redirect_url is not None and self._verify == "none":
+        if flow.redirect_url is not None and self._verify != "redirect":
             return Away(url=_with_query(flow.redirect_url, {"connection_id": flow.connection}))
-        return Away(url=f"{self._links.public_url}/connect/{quote(flow.connection)}")
+        return Away(url=f"{self._links.public_url}{_page_of(flow)}")
 
 
 def _inputs(integration: Integration, method: AuthMethod, flow: Flow) -> list[Input]:
@@ -256,6 +296,10 @@ def _inputs(integration: Integration, method: AuthMethod, flow: Flow) -> list[In
         if item.name not in flow.fields
     ]
     return inputs
+
+
+def _page_of(flow: Flow) -> str:
+    return f"/connect/{quote(flow.connection)}"
 
 
 def _with_query(url: str, more: Mapping[str, str]) -> str:

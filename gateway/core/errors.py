@@ -22,10 +22,25 @@ class Code:
 CODES: Mapping[str, Code] = {
     "bad_request": Code(400, "The request cannot be used as it is.", "Change the field that the message names."),
     "flow_expired": Code(
-        400, "The connect flow is over, was used, or is not this browser's.", "Start again with POST /v1/connect."
+        400,
+        "The connect flow or sign-in is over, was used, or is not this browser's.",
+        "Start again: a connection with POST /v1/connect.",
+    ),
+    "authorization_pending": Code(
+        400, "Nobody has approved the device yet.", "Poll again after `interval` seconds."
+    ),
+    "slow_down": Code(400, "The device polls too fast.", "Wait five seconds longer between polls from now on."),
+    "access_denied": Code(400, "The device was denied.", "Begin again with POST /auth/device/code."),
+    "expired_token": Code(
+        400, "Nobody approved the device within 15 minutes.", "Begin again with POST /auth/device/code."
+    ),
+    "already_used": Code(
+        400, "The device's key was given out before; that happens once.", "Begin again with POST /auth/device/code."
     ),
     "unauthorized": Code(
-        401, "No key, or not in the form of one.", "Send `Authorization: Bearer sk_live_gw_…` or `X-API-Key`."
+        401,
+        "No key, or not in the form of one; an ID token that is not accepted.",
+        "Send `Authorization: Bearer sk_live_gw_…` or `X-API-Key`.",
     ),
     "api_key_invalid": Code(401, "Nobody has this key.", "Check that it was copied whole."),
     "api_key_revoked": Code(401, "This key was revoked.", "Create a new key."),
@@ -62,7 +77,9 @@ CODES: Mapping[str, Code] = {
     ),
     "payload_too_large": Code(413, "The body is over the limit.", "Send less."),
     "rate_limited": Code(
-        429, "The key has used its requests or calls of this minute or hour.", "Wait as long as `Retry-After` says."
+        429,
+        "The key has used its requests or calls of this minute or hour; or too many tries.",
+        "Wait as long as `Retry-After` says.",
     ),
     "daily_limit_reached": Code(
         429, "The org has used its calls of the day.", "Wait for midnight UTC, or raise the plan at `action_url`."

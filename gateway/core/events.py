@@ -14,7 +14,8 @@ KINDS = ("api_key", "connection", "hook", "limit", "member", "org", "plan", "run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who did something: an API key, a member who is signed in, the user behind a link, or the operator at the machine."""
+    """Who did something: an API key, a member who is signed in, the user behind a link
+    or a sign-up, or the operator at the machine."""
 
     kind: Literal["api_key", "member", "user", "operator"]
     id: str | None = None

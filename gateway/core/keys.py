@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from gateway.core.events import Actor
 from gateway.core.grants import Grant
+from gateway.core.members import Member
 from gateway.plans import UNLIMITED, Plan
 from oauth.secret import Secret
 
@@ -70,8 +71,9 @@ class Principal:
     grant: Grant
     mode: Mode = "live"
     plan: Plan = UNLIMITED
-    #: None where a member asks, not a key.
+    #: One of the two: the key that asks, or the member.
     key: ApiKey | None = None
+    member: Member | None = None
 
 
 class KeyStore(Protocol):
@@ -95,6 +97,8 @@ class KeyStore(Protocol):
         Raises `TooMany` where the org has `most` keys that work, `Gone` where the parent no longer does.
         """
         ...
+
+    async def find(self, org: str, key_id: str) -> ApiKey | None: ...
 
     async def list(self, org: str, *, mode: Mode | None = None) -> Sequence[ApiKey]:
         """The org's keys, revoked ones too, oldest first."""

@@ -25,7 +25,7 @@ def chosen(catalog: Catalog, installation: Installation) -> Catalog:
     for slug, override in installation.overrides.items():
         _check_addresses(catalog.integrations[slug], override)
     return Catalog(
-        _with(integration, installation.overrides)
+        _with(integration, installation.overrides).reviewed()
         for slug, integration in catalog.integrations.items()
         if _is_on(slug, installation)
     )

@@ -27,6 +27,7 @@ DEFAULT_TIMEOUT = 30.0
 NO_INJECTION = Injection()
 _FIELD = re.compile(r"\{(\w+)\}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
+_IS_JSON = re.compile(r"[\w.-]+/([\w.-]+\+)?json(\s*;.*)?", re.IGNORECASE)
 _FILENAME_UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\]')
 _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
@@ -269,7 +270,7 @@ def _body(skill: Skill, values: list[tuple[Param, Any]], injection: Injection) -
         return None, None
     whole = next(((param, value) for param, value in values if param.whole), None)
     if whole:
-        return orjson.dumps(whole[1]), "application/json"
+        return _whole(skill, *whole)
     if any(param.whole for param in skill.params.values()):
         # It was left out. An empty object would be something that nobody said.
         return None, None
@@ -278,6 +279,19 @@ def _body(skill: Skill, values: list[tuple[Param, Any]], injection: Injection) -
         _put(document, param.wire, value)
     document.update(injection.body)
     return orjson.dumps(document), "application/json"
+
+
+def _whole(skill: Skill, param: Param, value: Any) -> tuple[bytes, str]:
+    """One value as the whole body: JSON, unless the action's own headers say another type; then text or bytes."""
+    said = next((value for name, value in skill.headers.items() if name.lower() == "content-type"), "application/json")
+    if _IS_JSON.fullmatch(said) or not isinstance(value, str):
+        return orjson.dumps(value), said
+    if param.schema.get("contentEncoding") != "base64":
+        return value.encode(), said
+    try:
+        return base64.b64decode(value, validate=True), said
+    except (binascii.Error, ValueError):
+        raise _bad(param.name, "contentEncoding", f"The param {param.name!r} is not base64.") from None
 
 
 def _put(document: dict[str, Any], wire: tuple[str, ...], value: Any) -> None:

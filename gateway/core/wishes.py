@@ -24,7 +24,7 @@ from skills_catalog.model import AuthMethod, Integration
 FLOW_LIFETIME = 600.0
 _NOT_CONNECTED = ("none", *NOT_YET)
 
-VerifyConnect = Literal["none", "redirect"]
+VerifyConnect = Literal["none", "redirect", "session"]
 
 
 class OrgStore(Protocol):
@@ -157,7 +157,7 @@ class Wishes:
             raise Refusal(
                 "forbidden",
                 "With TENANCY=separate a connect link must prove who finished it: "
-                "the operator sets VERIFY_CONNECT=redirect.",
+                "the operator sets VERIFY_CONNECT=redirect or VERIFY_CONNECT=session.",
             )
         registered = await self._orgs.redirect_urls(wish.org)
         if wish.redirect_url is not None and wish.redirect_url not in registered:

@@ -40,7 +40,7 @@ _CREATE = [
     number("expires_in_days", "After so many days it stops; left out, with the key that makes it.", low=1, high=3650),
 ]
 _LISTS = ("scopes", "allow", "deny", "users", "connections")
-_KEY = {
+KEY_EXAMPLE = {
     "id": "key_90d2",
     "name": "issue bot",
     "key_prefix": "sk_live_gw_Vt7Qe",
@@ -73,7 +73,7 @@ _KEY = {
         200: Answer(
             about="Who asks.",
             schema=IDENTITY,
-            example={"org": {"id": "org_5494", "name": "Acme", "plan": "free"}, "api_key": _KEY},
+            example={"org": {"id": "org_5494", "name": "Acme", "plan": "free"}, "api_key": KEY_EXAMPLE},
         )
     },
 )
@@ -81,8 +81,8 @@ async def verify(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     answer: dict[str, Any] = {"org": {"id": who.org, "name": who.org_name, "plan": who.plan.name}}
     if who.key is not None:
         answer["api_key"] = shown(who.key, services(request).clock())
-    else:
-        answer["member"] = {"id": who.actor.id, "name": who.actor.name}
+    elif who.member is not None:
+        answer["member"] = {"id": who.member.id, "email": who.member.email, "name": who.member.name}
     return json_answer(answer)
 
 
@@ -91,7 +91,7 @@ async def verify(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     "List the keys",
     group=_GROUP,
     about="Revoked ones too, the oldest first. A key that was made by a key sees itself and what it made.",
-    answers={200: Answer(about="The keys.", schema=listed(API_KEY), example=[_KEY])},
+    answers={200: Answer(about="The keys.", schema=listed(API_KEY), example=[KEY_EXAMPLE])},
 )
 async def list_keys(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return json_answer(await services(request).api_keys.list(who))
@@ -108,7 +108,7 @@ async def list_keys(request: web.Request, who: Principal, asked: Asked) -> web.R
             about="The key and, this once, its text.",
             schema=MADE_KEY,
             example={
-                "api_key": _KEY,
+                "api_key": KEY_EXAMPLE,
                 "full_key": "sk_live_gw_Vt7QeX…",
                 "warning": "Save this key now: it is not shown again.",
             },

@@ -118,7 +118,11 @@ async def retry(request: web.Request, who: Principal, asked: Asked) -> web.Respo
     about="Items of an array, letters of a text, or the one value there is; `next` is the offset of what follows.",
     path=[_RUN_ID],
     query=[
-        text("path", "Which part: a JSON pointer (RFC 6901) or JMESPath; left out, all of it.", most=2000),
+        Field(
+            name="path",
+            about="Which part: a JSON pointer (RFC 6901) or JMESPath; left out, all of it.",
+            schema={"type": "string", "maxLength": 2000, "default": ""},
+        ),
         number("offset", "How many items or letters to pass over.", low=0, high=999_999_999, default=0),
         number("limit", "How many items at most.", low=1, high=100_000, default=PAGE),
         text("grep", "Only items, or lines, that hold this text.", most=2000),
@@ -136,7 +140,7 @@ async def result(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     run = await services(request).runs.find(who, request.match_info["id"])
     piece = await services(request).results.read(
         run,
-        path=asked.query.get("path", ""),
+        path=asked.query["path"],
         offset=asked.query["offset"],
         limit=asked.query["limit"],
         grep=asked.query.get("grep"),

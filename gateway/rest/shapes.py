@@ -261,10 +261,37 @@ API_KEY = shape(
 MADE_KEY = shape(
     "A new key.", api_key=API_KEY, full_key=described(TEXT, "Its text, which nobody sees a second time."), warning=TEXT
 )
+MEMBER = shape("Somebody of an org.", id=TEXT, email=or_null(TEXT), name=or_null(TEXT))
 IDENTITY = shape(
     "Whose key this is.",
     org=shape(id=TEXT, name=TEXT, plan=or_null(TEXT)),
-    optional={"api_key": API_KEY, "member": shape(id=or_null(TEXT), name=or_null(TEXT))},
+    optional={"api_key": API_KEY, "member": MEMBER},
+)
+SIGNED_UP = shape(
+    "A new org and its first key.",
+    org=shape(id=TEXT, name=TEXT, plan=or_null(TEXT), created_at=WHEN),
+    api_key=API_KEY,
+    full_key=described(TEXT, "Its text, which nobody sees a second time."),
+    warning=TEXT,
+    optional={"member": MEMBER},
+)
+BEGUN_DEVICE = shape(
+    "A device's two codes, and where its user goes (RFC 8628 §3.2).",
+    device_code=described(TEXT, "For the device alone."),
+    user_code=described(TEXT, "What its user types, or sees and compares."),
+    verification_uri=LINK,
+    verification_uri_complete=LINK,
+    expires_in=described(COUNT, "Seconds."),
+    interval=described(COUNT, "Seconds between two polls."),
+)
+DEVICE_KEY = shape(
+    "The key of a device that was let in (RFC 6749 §5.1).",
+    status={"const": "complete"},
+    access_token=described(TEXT, "The key's text, which nobody sees a second time."),
+    token_type={"const": "Bearer"},
+    scope=one_of(LEVELS),
+    user=shape(email=or_null(TEXT), display_name=or_null(TEXT)),
+    api_keys_url=LINK,
 )
 
 _LEFT = {"limit": or_null(COUNT), "used": COUNT, "left": or_null(COUNT)}
@@ -403,6 +430,10 @@ SHAPES: Mapping[str, Schema] = {
     "ApiKey": API_KEY,
     "MadeKey": MADE_KEY,
     "Identity": IDENTITY,
+    "Member": MEMBER,
+    "SignedUp": SIGNED_UP,
+    "BegunDevice": BEGUN_DEVICE,
+    "DeviceKey": DEVICE_KEY,
     "Usage": USAGE,
     "Entry": ENTRY,
     "Event": EVENT,

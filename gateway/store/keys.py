@@ -10,7 +10,7 @@ from gateway.core.events import OPERATOR, Actor, Event
 from gateway.core.grants import Grant
 from gateway.core.ids import new_id
 from gateway.core.keys import SHOWN, ApiKey, Gone, Mode, Org, TooMany, digest, mint
-from gateway.store.database import Batch, Database, Row, Value
+from gateway.store.database import Batch, Database, Row, Statements, Value
 from gateway.store.events import append
 from gateway.store.orgs import lock_org
 from gateway.store.times import to_ms, to_seconds
@@ -72,44 +72,17 @@ class SqlKeys:
         parent: str | None = None,
         most: int | None = None,
     ) -> tuple[ApiKey, Secret]:
-        text = mint(mode)
-        key = ApiKey(
-            id=new_id("key"),
-            org=org,
-            name=name,
-            mode=mode,
-            prefix=text.reveal()[:SHOWN],
-            grant=grant or Grant(),
-            parent=parent,
-            created_at=self._clock(),
-        )
-        made = Event.now(
-            org, "api_key.created", key.created_at, actor=by, mode=mode, id=key.id, name=name, grant=key.grant.to_json()
-        )
-        now = to_ms(key.created_at)
+        key, text = new_key(org, name, mode, grant or Grant(), parent=parent, now=self._clock())
         async with self._database.transaction() as transaction:
             if most is not None:
                 await lock_org(transaction, org)
-                active = await transaction.fetch_one(_ACTIVE, org=org, now=now)
+                active = await transaction.fetch_one(_ACTIVE, org=org, now=to_ms(key.created_at))
                 if active is not None and active["n"] >= most:
                     raise TooMany
             # A parent that is being revoked at this moment is waited for.
             if parent is not None and not await transaction.execute(_LOCK, org=org, id=parent):
                 raise Gone
-            await transaction.execute(
-                _INSERT,
-                id=key.id,
-                org=org,
-                name=name,
-                mode=mode,
-                prefix=key.prefix,
-                hash=digest(text.reveal()),
-                grant=json.dumps(key.grant.to_json()),
-                parent=parent,
-                created_at=now,
-                expires_at=to_ms(key.grant.expires_at),
-            )
-            await append(transaction, made)
+            await insert_key(transaction, key, text, by=by)
         return key, text
 
     async def find_by_hash(self, digest: bytes) -> tuple[ApiKey, Org] | None:
@@ -171,6 +144,52 @@ class SqlKeys:
             assert isinstance(count, int)
             key = (str(org), str(key_id))
             self._uses[key] = self._uses.get(key, 0) + count
+
+
+def new_key(
+    org: str, name: str, mode: Mode, grant: Grant, *, parent: str | None = None, now: float
+) -> tuple[ApiKey, Secret]:
+    """A key that is not stored yet, and its text."""
+    text = mint(mode)
+    key = ApiKey(
+        id=new_id("key"),
+        org=org,
+        name=name,
+        mode=mode,
+        prefix=text.reveal()[:SHOWN],
+        grant=grant,
+        parent=parent,
+        created_at=now,
+    )
+    return key, text
+
+
+async def insert_key(transaction: Statements, key: ApiKey, text: Secret, *, by: Actor) -> None:
+    """Stores a new key, with its event."""
+    await transaction.execute(
+        _INSERT,
+        id=key.id,
+        org=key.org,
+        name=key.name,
+        mode=key.mode,
+        prefix=key.prefix,
+        hash=digest(text.reveal()),
+        grant=json.dumps(key.grant.to_json()),
+        parent=key.parent,
+        created_at=to_ms(key.created_at),
+        expires_at=to_ms(key.grant.expires_at),
+    )
+    made = Event.now(
+        key.org,
+        "api_key.created",
+        key.created_at,
+        actor=by,
+        mode=key.mode,
+        id=key.id,
+        name=key.name,
+        grant=key.grant.to_json(),
+    )
+    await append(transaction, made)
 
 
 def _key(row: Row) -> ApiKey:

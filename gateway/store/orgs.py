@@ -29,8 +29,7 @@ class SqlOrgs:
     async def create(self, name: str, *, plan: str | None = None, by: Actor = OPERATOR) -> Org:
         org = Org(id=new_id("org"), name=name, plan=plan, created_at=self._clock())
         async with self._database.transaction() as transaction:
-            await transaction.execute(_INSERT, id=org.id, name=name, plan=plan, created_at=to_ms(org.created_at))
-            await self._tell(transaction, org.id, "org.created", by, name=name, plan=plan)
+            await insert_org(transaction, org, by=by)
         return org
 
     async def find(self, org: str) -> Org | None:
@@ -76,6 +75,13 @@ class SqlOrgs:
 
     async def _tell(self, transaction: Statements, org: str, type: str, by: Actor, **data: Any) -> None:
         await append(transaction, Event.now(org, type, self._clock(), actor=by, **data))
+
+
+async def insert_org(transaction: Statements, org: Org, *, by: Actor, **more: Any) -> None:
+    """A new org, with its event."""
+    await transaction.execute(_INSERT, id=org.id, name=org.name, plan=org.plan, created_at=to_ms(org.created_at))
+    told = Event.now(org.id, "org.created", org.created_at, actor=by, name=org.name, plan=org.plan, **more)
+    await append(transaction, told)
 
 
 async def lock_org(transaction: Statements, org: str) -> None:

@@ -291,7 +291,10 @@ def make_private(path: Path) -> None:
         # A folder such as /tmp serves others too.
         if folder.st_mode & 0o077 and not folder.st_mode & stat.S_ISVTX and folder.st_uid == os.geteuid():
             path.parent.chmod(0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            # One that is there is left alone: to close it would end the locks that this process holds on it by another
+            # connection (fcntl(2)), and the next process to leave would take itself for the last.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
             # The log and the shared memory take the mode of the database when SQLite makes them.
             if file.exists() and file.stat().st_mode & 0o077:

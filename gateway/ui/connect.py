@@ -2,73 +2,124 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
-from gateway.core.consent import Away, Page
+from gateway.core.consent import Away, Page, SignInFirst
 from gateway.core.errors import Refusal
+from gateway.core.keys import Principal
+from gateway.core.sessions import SignedIn
+from gateway.ui.addresses import away, to_sign_in
+from gateway.ui.members import check_member_form, form_token
 from gateway.ui.pages import page
-from gateway.web.bodies import read
+from gateway.web.auth import signed_in
 from gateway.web.context import services
+from gateway.web.cookies import BROWSER, cookie_of, set_cookie
+from gateway.web.forms import read_form
 
-#: Seconds that the cookie which binds a browser to its flows is kept.
-_COOKIE_AGE = 3600
-_BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
-_FORM_LIMIT = 64 * 1024
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_MOST_INPUTS = 100
 
 
 async def show(request: web.Request) -> web.Response:
-    found = await services(request).consent.page(request.match_info["id"])
-    return _shown(found)
+    try:
+        member = await _member(request)
+        found = await services(request).consent.page(request.match_info["id"], _principal(member))
+        return _shown(request, found, member)
+    except Refusal as refusal:
+        return _refused(request, refusal, None)
 
 
 async def click(request: web.Request) -> web.Response:
     connection = request.match_info["id"]
     form: Mapping[str, str] = {}
+    member: SignedIn | None = None
+    consent = services(request).consent
     try:
-        form = await _form(request)
-        return _away(request, await services(request).consent.click(connection, form, _browser(request)))
+        form, member = await _pressed(request)
+        return _away(
+            request,
+            await consent.click(connection, form, cookie_of(request, BROWSER), _principal(member)),
+        )
+    except SignInFirst as first:
+        return to_sign_in(request, first.back)
     except Refusal as refusal:
-        return _refused(refusal, await services(request).consent.page(connection), form)
+        found = await consent.page(connection, _principal(member)) if _mends(refusal) else None
+        return _refused(request, refusal, found, form, member)
 
 
 async def show_link(request: web.Request) -> web.Response:
     try:
-        return _shown(await services(request).consent.link_page(request.query.get("t", "")))
+        member = await _member(request)
+        found = await services(request).consent.link_page(request.query.get("t", ""), _principal(member))
+        return _shown(request, found, member)
     except Refusal as refusal:
-        return _refused(refusal, None)
+        return _refused(request, refusal, None)
 
 
 async def click_link(request: web.Request) -> web.Response:
     token = request.query.get("t", "")
     form: Mapping[str, str] = {}
+    member: SignedIn | None = None
+    consent = services(request).consent
     try:
-        form = await _form(request)
-        return _away(request, await services(request).consent.link_click(token, form, _browser(request)))
+        form, member = await _pressed(request)
+        return _away(
+            request, await consent.link_click(token, form, cookie_of(request, BROWSER), _principal(member))
+        )
+    except SignInFirst as first:
+        return to_sign_in(request, first.back)
     except Refusal as refusal:
-        shown = await services(request).consent.link_page(token) if refusal.code == "bad_request" else None
-        return _refused(refusal, shown, form)
+        found = await consent.link_page(token, _principal(member)) if _mends(refusal) else None
+        return _refused(request, refusal, found, form, member)
 
 
 async def callback(request: web.Request) -> web.Response:
     try:
-        away = await services(request).consent.callback(
-            request.match_info["context"], request.rel_url.query.items(), _browser(request)
+        member = await _member(request)
+        return _away(
+            request,
+            await services(request).consent.callback(
+                request.match_info["context"],
+                request.rel_url.query.items(),
+                cookie_of(request, BROWSER),
+                _principal(member),
+            ),
         )
+    except SignInFirst as first:
+        return to_sign_in(request, first.back)
     except Refusal as refusal:
-        return _refused(refusal, None)
-    return _away(request, away)
+        return _refused(request, refusal, None)
+
+
+async def _member(request: web.Request) -> SignedIn | None:
+    """Who is signed in, where that matters."""
+    return await signed_in(request) if services(request).consent.takes_members else None
+
+
+def _principal(member: SignedIn | None) -> Principal | None:
+    return member.principal if member is not None else None
+
+
+async def _pressed(request: web.Request) -> tuple[dict[str, str], SignedIn | None]:
+    """The form and, where that matters, who is signed in: then it is theirs, and no other site's."""
+    form = dict(await read_form(request))
+    member = await _member(request)
+    if member is not None:
+        check_member_form(request, form)
+    return form, member
 
 
 def _shown(
-    found: Page | None, *, told: str | None = None, typed: Mapping[str, str] = _NOTHING, status: int = 200
+    request: web.Request,
+    found: Page | None,
+    member: SignedIn | None,
+    *,
+    told: str | None = None,
+    typed: Mapping[str, str] = _NOTHING,
+    status: int = 200,
 ) -> web.Response:
     if found is None:
         return page(
@@ -80,7 +131,7 @@ def _shown(
             message="It was mistyped, is too old, or was replaced by a newer one.",
             next="Ask for a new link.",
         )
-    if found.state == "open":
+    if found.state in ("open", "sign_in"):
         return page(
             "connect.html",
             status=status,
@@ -91,6 +142,9 @@ def _shown(
             # What is no secret need not be typed twice.
             inputs=[item if item.secret else replace(item, value=typed.get(item.name, item.value)) for item in found.inputs],
             told=told,
+            signs_in=found.state == "sign_in",
+            form_token=form_token(request) if member is not None else None,
+            member=member.member if member is not None else None,
         )
     title, tone, after = {
         "connected": (f"{found.integration.name} is connected", "good", "You can close this page."),
@@ -108,10 +162,21 @@ def _shown(
     )
 
 
-def _refused(refusal: Refusal, found: Page | None, typed: Mapping[str, str] = _NOTHING) -> web.Response:
+def _mends(refusal: Refusal) -> bool:
+    """Whether the form can be shown again with what is wrong on it."""
+    return refusal.code == "bad_request"
+
+
+def _refused(
+    request: web.Request,
+    refusal: Refusal,
+    found: Page | None,
+    typed: Mapping[str, str] = _NOTHING,
+    member: SignedIn | None = None,
+) -> web.Response:
     """What went wrong, on the form where it can be mended there."""
-    if found is not None and found.state == "open" and refusal.code == "bad_request":
-        return _shown(found, told=refusal.message, typed=typed, status=400)
+    if found is not None and found.state == "open" and _mends(refusal):
+        return _shown(request, found, member, told=refusal.message, typed=typed, status=400)
     return page(
         "result.html",
         status=refusal.status,
@@ -123,57 +188,8 @@ def _refused(refusal: Refusal, found: Page | None, typed: Mapping[str, str] = _N
     )
 
 
-def _away(request: web.Request, away: Away) -> web.Response:
-    response = web.Response(
-        status=303,
-        headers={"Location": away.url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
-    )
-    if away.browser:
-        response.set_cookie(
-            _cookie_name(request),
-            away.browser,
-            max_age=_COOKIE_AGE,
-            path="/",
-            httponly=True,
-            secure=_is_https(request),
-            samesite="Lax",
-        )
+def _away(request: web.Request, to: Away) -> web.Response:
+    response = away(to.url)
+    if to.browser:
+        set_cookie(request, response, BROWSER, to.browser)
     return response
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    """The page's own form. One that another site posted is refused: the browser says so."""
-    own = services(request).public_url
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Refusal("forbidden", "This form was sent from another site.")
-    origin = request.headers.get("Origin")
-    if origin is not None and origin not in (own_origin(own), "null"):
-        raise Refusal("forbidden", "This form was sent from another site.")
-    if request.content_type != "application/x-www-form-urlencoded" and request.can_read_body:
-        raise Refusal("unsupported_media_type", "Send the page's own form.")
-    body = await read(request)
-    if len(body) > _FORM_LIMIT:
-        raise Refusal("payload_too_large", f"The form is larger than {_FORM_LIMIT} bytes.")
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_INPUTS))
-    except ValueError:
-        raise Refusal("bad_request", "The form is not one that this page makes.") from None
-
-
-def own_origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _browser(request: web.Request) -> str | None:
-    value = request.cookies.get(_cookie_name(request), "")
-    return value if _BROWSER.fullmatch(value) else None
-
-
-def _is_https(request: web.Request) -> bool:
-    return services(request).public_url.startswith("https://")
-
-
-def _cookie_name(request: web.Request) -> str:
-    # `__Host-` (RFC 6265bis §4.1.3) keeps other hosts from setting it; browsers take it over https alone.
-    return "__Host-skillway_browser" if _is_https(request) else "skillway_browser"

@@ -38,8 +38,8 @@ def tagged_bytes(request: web.Request, body: bytes, tag: str) -> web.Response:
     return json_bytes(body, headers=headers)
 
 
-def refusal_answer(refusal: Refusal) -> web.Response:
-    """Envelope 2 of the contract with its HTTP status and headers."""
+def refusal_answer(refusal: Refusal, more: Mapping[str, Any] | None = None) -> web.Response:
+    """Envelope 2 of the contract with its HTTP status and headers, and `more` members."""
     headers: dict[str, str] = {}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -48,7 +48,7 @@ def refusal_answer(refusal: Refusal) -> web.Response:
         headers["x-should-retry"] = "false"
     if refusal.retry_after_ms is not None:
         headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
-    answer = json_answer(refusal.body(), status=refusal.status, headers=headers)
+    answer = json_answer({**refusal.body(), **(more or {})}, status=refusal.status, headers=headers)
     if refusal.status == 408:
         # RFC 9110 §15.5.9: the connection is not used any further.
         answer.force_close()

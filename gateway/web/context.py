@@ -12,17 +12,23 @@ from gateway.core.api_keys import ApiKeys
 from gateway.core.catalogs import Catalogs
 from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
+from gateway.core.devices import Devices
 from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
 from gateway.core.files import Files
+from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.hooks import Hooks
+from gateway.core.id_tokens import IdTokens
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
 from gateway.core.preflight import Preflight
 from gateway.core.results import Results
 from gateway.core.run_book import RunBook
+from gateway.core.sessions import Sessions
+from gateway.core.sign_in import SignIn
+from gateway.core.sign_up import SignUp
 from gateway.core.usage import Usage
 from gateway.core.webhooks import Webhooks
 from gateway.settings import Settings
@@ -51,6 +57,12 @@ class Services:
     description: Description
     connecting: Connecting
     consent: Consent
+    sessions: Sessions
+    id_tokens: IdTokens
+    sign_in: SignIn
+    sign_up: SignUp
+    devices: Devices
+    form_tokens: FormTokens
     webhooks: Webhooks
     hooks: Hooks
     health: Health

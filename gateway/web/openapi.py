@@ -38,6 +38,8 @@ REFUSAL = shape(
         "run_id": TEXT,
         "outcome": described(one_of(["not_sent", "unknown", "answered"]), "What became of the upstream request."),
         "upstream_status": AMOUNT,
+        "status": described(TEXT, "Of a device: how far it has got."),
+        "error_description": described(TEXT, "The message, where OAuth clients look for it (RFC 6749 §5.2)."),
     },
 )
 HEADERS: Mapping[str, tuple[str, Schema]] = {

@@ -30,8 +30,8 @@ SLUG: Schema = {**NAME}
 ANYTHING: Schema = {"type": "object"}
 #: The headings that operations stand under, in the order of a first visit.
 GROUPS = (
-    *("Calls", "Runs", "Files", "Discovery", "Connecting", "Connections", "API keys", "Usage", "Events"),
-    *("Webhooks", "Hooks", "The gateway itself"),
+    *("Calls", "Runs", "Files", "Discovery", "Connecting", "Connections", "API keys", "Signing up and in"),
+    *("Usage", "Events", "Webhooks", "Hooks", "The gateway itself"),
 )
 #: How long a deprecated route goes on at least: 12 months.
 NOTICE = timedelta(days=365)
@@ -240,6 +240,8 @@ class Route:
     level: Level | None
     #: A test key may not: what it asks for needs an account.
     live_only: bool = False
+    #: A member who is signed in in a browser may as well.
+    session: bool = False
     deprecated: Retiring | None = None
 
     @property

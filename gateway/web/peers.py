@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gateway.settings import Network
+from gateway.web.context import services
 
 
 def peer_of(request: web.Request, trusted: Sequence[Network]) -> str | None:
-    """The address for the log. `X-Forwarded-For` is believed as far as trusted proxies wrote it, from the right."""
+    """The address for the log and for limits. `X-Forwarded-For` is believed as far as trusted proxies wrote it, from the right."""
     peer = request.remote
     if not trusted or peer is None:
         return peer
@@ -25,6 +26,11 @@ def peer_of(request: web.Request, trusted: Sequence[Network]) -> str | None:
         if not any(address in network for network in trusted):
             break
     return peer
+
+
+def peer(request: web.Request) -> str | None:
+    """The address that a request counts for."""
+    return peer_of(request, services(request).settings.trusted_proxies)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

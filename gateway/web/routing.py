@@ -23,12 +23,14 @@ def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
     retiring, operation = route.deprecated, route.operation
     more = {} if retiring is None else deprecation_headers(retiring.since, retiring.sunset, retiring.use)
 
+    takes_id_tokens = route.path.startswith("/v1/")
+
     async def handle(request: web.Request) -> web.StreamResponse:
         if more:
             request[MORE_HEADERS] = more
         if route.level is None:
             return await operation.handler(request, await read_asked(request, operation))
-        who = await principal(request)
+        who = await principal(request, session=route.session, id_token=takes_id_tokens)
         check_level(who, route.level)
         if route.live_only:
             check_live(who)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.catalog import starter
+from gateway.cli.starting import starter
 from skills_catalog.lint import lint
 from skills_catalog.loader import load_definition
 from tests.catalog.notes import NOTES, broken, line_of

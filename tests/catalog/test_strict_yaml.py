@@ -186,7 +186,7 @@ def test_a_file_over_the_cap_is_not_parsed_at_all(monkeypatch: pytest.MonkeyPatc
 
     mistake = refusal("a: " + "x" * strict_yaml.MAX_BYTES)
 
-    assert "larger than 256 KB" in mistake.message
+    assert "larger than 2 MB" in mistake.message
     assert CountingLoader.asked == 0
 
 

@@ -108,6 +108,8 @@ class FakeGateway:
         #: Answers to give one after the other before the usual ones, by (method, path).
         self.queued: dict[tuple[str, str], list[Reply]] = {}
         self.polls_until_connected = 1
+        #: Polls of a device that are told to wait before somebody approves.
+        self.polls_until_approved = 1
         self.connected: set[str] = {"github"}
         self.connections = [
             {
@@ -152,12 +154,32 @@ class FakeGateway:
             return queue.pop(0)
         if reply := self.replies.get(route):
             return reply
+        if asked.path.startswith("/auth/device/"):
+            return self._device(asked)
         if "authorization" not in asked.headers:
             return error(401, "unauthorized", "Missing or invalid authorization.")
         if asked.headers["authorization"] != f"Bearer {KEY}":
             return error(401, "api_key_invalid", "Invalid API key.", action_url=f"{self.url}/keys")
         found = self._usual(asked)
         return found if isinstance(found, Reply) else Reply(body=json.dumps(found).encode())
+
+    def _device(self, asked: Asked) -> Reply:
+        """RFC 8628, for one device."""
+        if asked.path == "/auth/device/code":
+            begun = {
+                "device_code": "the-device-code",
+                "user_code": "BCDF-GHJK",
+                "verification_uri": f"{self.url}/device",
+                "verification_uri_complete": f"{self.url}/device?user_code=BCDF-GHJK",
+                "expires_in": 900,
+                "interval": 1,
+            }
+            return Reply(body=json.dumps(begun).encode())
+        if asked.json.get("device_code") != "the-device-code":
+            return error(404, "not_found", "There is no such device code.")
+        if len(self.calls("POST", "/auth/device/token")) <= self.polls_until_approved:
+            return error(400, "authorization_pending", "Nobody has approved yet.")
+        return Reply(body=json.dumps({"status": "complete", "access_token": KEY, "token_type": "Bearer"}).encode())
 
     def _usual(self, asked: Asked) -> Reply | dict[str, Any]:
         match asked.method, asked.path.strip("/").split("/"):

@@ -77,12 +77,6 @@ def test_the_address_is_checked(stranger: Shell) -> None:
         assert "is not the address of a gateway" in done.err
 
 
-def test_without_a_terminal_the_key_has_to_be_piped(stranger: Shell) -> None:
-    done = stranger.run("login", given=KEY.encode())
-    assert done.code == 1
-    assert "--key-stdin" in done.err
-
-
 def test_a_key_is_asked_for_without_showing_it(stranger: Shell) -> None:
     done = stranger.on_terminal("login", typed=f"{KEY}\n", prompt="API key for")
     assert done.code == 0

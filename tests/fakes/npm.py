@@ -1,9 +1,10 @@
-"""Packages of npm that counterparts of the tests need: installed once per lock file, from hashes."""
+"""Packages from npm that tests run: installed once for each lock file, beside the tests and ignored by git."""
+
+from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -11,57 +12,55 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Beside the tests and ignored by git.
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 
 
-class NpmMissing(RuntimeError):
-    """This machine has no npm, or it could not install; the message says more."""
+class NpmFailed(RuntimeError):
+    """The packages cannot be had; the message says why."""
 
 
-def is_usable(counterpart: Path) -> bool:
-    """Whether the packages of a folder with `package.json` and `package-lock.json` are there or can be had."""
-    return bool(shutil.which("node") and (_is_installed(counterpart) or shutil.which("npm")))
+def is_at_hand(folder: Path) -> bool:
+    """Whether the packages of a folder's lock file are installed, or could be; installs nothing."""
+    return _is_installed(folder) or shutil.which("npm") is not None
 
 
-def installed(counterpart: Path) -> Path:
-    """The folder whose `node_modules` holds the packages, installed now if they are not there yet."""
-    folder = _folder(counterpart)
-    if _is_installed(counterpart):
-        return folder
-    if not shutil.which("npm"):
-        raise NpmMissing("npm is not installed")
+def installed(folder: Path) -> Path:
+    """Where the packages of a folder's lock file are, installed now if they are not there yet. Raises `NpmFailed`."""
+    target = _target(folder)
+    if _is_installed(folder):
+        return target
     with _locked(CACHE / "npm.lock"):
-        if _is_installed(counterpart):
-            return folder
+        if _is_installed(folder):
+            return target
         with tempfile.TemporaryDirectory(dir=CACHE) as made:
-            target = Path(made) / "package"
-            target.mkdir()
+            fresh = Path(made) / "package"
+            fresh.mkdir()
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(counterpart / name, target)
-            _npm_ci(target)
-            shutil.rmtree(folder, ignore_errors=True)
-            target.rename(folder)
-    return folder
+                shutil.copy(folder / name, fresh)
+            _npm_ci(fresh)
+            shutil.rmtree(target, ignore_errors=True)
+            fresh.rename(target)
+    return target
 
 
-def _is_installed(counterpart: Path) -> bool:
-    wanted = json.loads((counterpart / "package.json").read_text())["dependencies"]
-    modules = _folder(counterpart) / "node_modules"
-    return all((modules / name / "package.json").is_file() for name in wanted)
+def _is_installed(folder: Path) -> bool:
+    # npm writes it last.
+    return (_target(folder) / "node_modules" / ".package-lock.json").is_file()
 
 
-def _folder(counterpart: Path) -> Path:
-    lock = (counterpart / "package-lock.json").read_bytes()
-    return CACHE / f"{counterpart.name}-{hashlib.sha256(lock).hexdigest()[:12]}"
+def _target(folder: Path) -> Path:
+    lock = (folder / "package-lock.json").read_bytes()
+    return CACHE / f"npm-{folder.name}-{hashlib.sha256(lock).hexdigest()[:12]}"
 
 
 def _npm_ci(folder: Path) -> None:
-    command = [str(shutil.which("npm")), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NpmFailed("npm is not installed")
     environment = os.environ | {"npm_config_omit_lockfile_registry_resolved": "true"}
     try:
         done = subprocess.run(
-            command,
+            [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -70,9 +69,9 @@ def _npm_ci(folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        raise NpmMissing("npm ci took more than five minutes") from late
+        raise NpmFailed("npm ci took more than five minutes") from late
     if done.returncode != 0:
-        raise NpmMissing(f"npm ci failed: {done.stderr[-1000:]}")
+        raise NpmFailed(f"npm ci failed: {done.stderr[-1000:]}")
 
 
 @contextlib.contextmanager

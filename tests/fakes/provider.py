@@ -65,7 +65,7 @@ class TokenAnswer:
 def available_providers() -> list[str]:
     """The kinds this machine has what it takes for, in order of preference; starts and installs nothing."""
     kinds: list[str] = []
-    if npm.is_usable(HERE / "oidc"):
+    if shutil.which("node") and npm.is_at_hand(HERE / "oidc"):
         kinds.append("oidc")
     if importlib.util.find_spec("oauth2_provider") and importlib.util.find_spec("waitress"):
         kinds.append("dot")
@@ -88,6 +88,10 @@ class Options(TypedDict, total=False):
     iss: bool | str
     #: Seconds between its decision and its answer: tokens are issued, and nobody knows them yet.
     token_delay: float
+    #: Of `oidc`: whether ID tokens have name and address in them (else userinfo alone: no), and whether it says that
+    #: the address, `login@example.com`, is verified (yes).
+    id_token_claims: bool
+    email_verified: bool
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +138,8 @@ class Provider:
             "iss": True,
             "scopes": ("openid", "profile", "read", "write"),
             "token_delay": 0,
+            "id_token_claims": False,
+            "email_verified": True,
             **options,
             "redirect_uris": self.redirect_uris,
             "clients": [{"id": one.id, "secret": one.secret} for one in (self.client, self.second_client)],
@@ -294,14 +300,14 @@ def _command(kind: str) -> list[str]:
         raise ProviderUnavailable(f"{kind!r} cannot run here")
     if kind == "dot":
         return [sys.executable, str(HERE / "dot" / "serve.py")]
-    return [str(shutil.which("node")), str(HERE / "oidc" / "op.mjs"), str(_installed())]
+    return [str(shutil.which("node")), str(HERE / "oidc" / "op.mjs"), str(_package())]
 
 
-def _installed() -> Path:
+def _package() -> Path:
     try:
         return npm.installed(HERE / "oidc")
-    except npm.NpmMissing as missing:
-        raise ProviderUnavailable(str(missing)) from missing
+    except npm.NpmFailed as failed:
+        raise ProviderUnavailable(str(failed)) from failed
 
 
 class _Child:

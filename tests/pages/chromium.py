@@ -86,13 +86,17 @@ class Page:
 
     async def press(self, selector: str) -> None:
         """Clicks on the middle of an element, and waits for the page that it leads to."""
+        async with self._loading():
+            await self.choose(selector)
+
+    async def choose(self, selector: str) -> None:
+        """Clicks on the middle of an element that leads nowhere: a choice of a form."""
         node = await self._find(selector)
         await self.send("DOM.scrollIntoViewIfNeeded", nodeId=node)
         box = (await self.send("DOM.getBoxModel", nodeId=node))["model"]["content"]
         x, y = (box[0] + box[4]) / 2, (box[1] + box[5]) / 2
-        async with self._loading():
-            for kind in ("mousePressed", "mouseReleased"):
-                await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     async def type(self, selector: str, text: str) -> None:
         """Types into a field."""

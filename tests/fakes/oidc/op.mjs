@@ -46,7 +46,8 @@ async function serve(config) {
     clockTolerance: 0, // an expired token is expired: the default forgives 15 seconds
     cookies: { keys: [randomBytes(24).toString('hex')] },
     scopes: config.scopes,
-    claims: { openid: ['sub'], profile: ['name'] },
+    claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: !config.id_token_claims, // else only its userinfo endpoint says them
     pkce: { required: () => true }, // the package knows S256 alone
     features: {
       clientCredentials: { enabled: true },
@@ -55,7 +56,7 @@ async function serve(config) {
       introspection: { enabled: true },
       revocation: { enabled: true },
     },
-    findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, name: nameOf(id) }) }),
+    findAccount: (ctx, id) => ({ accountId: id, claims: () => claimsOf(id, config) }),
     issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
     expiresWithSession: async () => false,
     rotateRefreshToken: config.rotate,
@@ -171,6 +172,10 @@ async function note(ctx, { keep = true } = {}) {
     seen.push({ method: ctx.method, path: ctx.path, query: ctx.querystring, headers: ctx.headers, body });
   }
   return body;
+}
+
+function claimsOf(login, config) {
+  return { sub: login, name: nameOf(login), email: `${login}@example.com`, email_verified: config.email_verified };
 }
 
 function nameOf(login) {

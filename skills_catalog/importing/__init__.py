@@ -1,0 +1,1 @@
+"""Brings a vendor's description over into our own YAML: names, params, effects, ways in, examples."""

@@ -1,0 +1,1 @@
+"""What changed between two versions of a definition, and whether those who call it will notice."""
