@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gateway.core.access import Access, Plans, PrincipalsById
 from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
+from gateway.core.approvals import Approvals
 from gateway.core.budgets import Budgets
 from gateway.core.carrying import Carrier
 from gateway.core.catalogs import Catalogs
@@ -39,6 +40,8 @@ from gateway.core.following import Following
 from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.hook_functions import HookMissing
+from gateway.core.hook_functions import Hooks as HookFunctions
 from gateway.core.hooks import Hooks
 from gateway.core.id_tokens import IdTokens
 from gateway.core.ids import new_id
@@ -47,6 +50,7 @@ from gateway.core.later import Later, RunWorker
 from gateway.core.limits import Limits
 from gateway.core.links import Links
 from gateway.core.once import Once
+from gateway.core.outgoing import Outgoing
 from gateway.core.overrides import chosen
 from gateway.core.paging import Paging
 from gateway.core.preflight import Preflight
@@ -248,6 +252,7 @@ async def _services(
     plans = Plans(installation.plans, orgs, upgrade_url=settings.upgrade_url)
     access = Access(keys, plans, clock=clock)
     changes = Changes()
+    outgoing = Outgoing(_hooks(settings))
     wishes = Wishes(
         providers=providers,
         orgs=orgs,
@@ -266,6 +271,7 @@ async def _services(
         changes=changes,
         http=http,
         upstream=upstream,
+        outgoing=outgoing,
         clock=clock,
     )
     owner_id = new_id("proc")
@@ -298,7 +304,7 @@ async def _services(
     )
     for topic in (EVENTS, DELIVERIES):
         database.listen(topic, deliverer.wake)
-    credentials = Credentials(source, links, clock)
+    credentials = Credentials(source, providers, links, clock)
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
     queue = SqlQueue(database, vault, clock=database_clock)
     blobs = SqlBlobs(database, vault, clock=clock)
@@ -313,7 +319,14 @@ async def _services(
     )
     cache = AnswerCache(kept, runs, queue, clock=clock)
     preparation = Preparation(
-        catalogs=catalogs, connections=connections, credentials=credentials, links=links, plans=plans, clock=clock
+        catalogs=catalogs,
+        connections=connections,
+        credentials=credentials,
+        outgoing=outgoing,
+        files=files,
+        links=links,
+        plans=plans,
+        clock=clock,
     )
     carrier = Carrier(
         preparation=preparation,
@@ -322,7 +335,7 @@ async def _services(
         paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
         admission=Admission(limits, budgets),
         budgets=budgets,
-        repeats=Repeats(clock=clock),
+        repeats=Repeats(preparation.rebuilt, clock=clock),
         cache=cache,
         clock=clock,
     )
@@ -338,8 +351,24 @@ async def _services(
         clock=clock,
     )
     later = Later(queue=queue, once=once, book=book, kept=kept, changes=changes, clock=clock)
+    members = SqlMembers(database, clock=clock)
+    principal_of = PrincipalsById(keys, members, orgs, plans, clock=clock)
+    preflight = Preflight(preparation, limits, budgets)
+    approvals = Approvals(
+        store=queue,
+        queue=queue,
+        runs=runs,
+        catalogs=catalogs,
+        preflight=preflight,
+        changes=changes,
+        principal_of=principal_of,
+        public_url=public_url,
+        lifetime=settings.approval_lifetime,
+        clock=clock,
+    )
     gateway = Gateway(
         preparation=preparation,
+        approvals=approvals,
         carrier=carrier,
         once=once,
         later=later,
@@ -361,7 +390,7 @@ async def _services(
         following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
         kept=kept,
         changes=changes,
-        principal_of=PrincipalsById(keys, orgs, plans, clock=clock),
+        principal_of=principal_of,
         owner_id=owner_id,
         at_once=settings.run_workers,
         clock=clock,
@@ -374,7 +403,7 @@ async def _services(
 
     worker.start()
     stack.push_async_callback(end_runs)
-    members, tries = SqlMembers(database, clock=clock), SqlTries(database, clock=clock)
+    tries = SqlTries(database, clock=clock)
     openid = _openid(settings, http, clock)
     session_rows, sign_in_links = SqlSessions(database, clock=clock), SqlSignInLinks(database, clock=clock)
     sign_in_flows, device_flows = SqlSignInFlows(database, clock=clock), SqlDeviceFlows(database, clock=clock)
@@ -396,6 +425,7 @@ async def _services(
         Worker(
             [
                 ("settle runs of processes that are gone", 5.0, worker.settle),
+                ("end what nobody approved", 30.0, approvals.expire),
                 ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
                 ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", EVERY, replicas.look),
@@ -426,7 +456,8 @@ async def _services(
         limits=limits,
         usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
         gateway=gateway,
-        preflight=Preflight(preparation, limits, budgets),
+        preflight=preflight,
+        approvals=approvals,
         runs=book,
         results=Results(kept),
         files=files,
@@ -508,6 +539,13 @@ async def _services(
         request_log=request_log,
         clock=clock,
     )
+
+
+def _hooks(settings: Settings) -> HookFunctions:
+    try:
+        return HookFunctions.installed(settings.hooks)
+    except HookMissing as error:
+        raise BadSetting(f"SKILLWAY_HOOKS: {error}") from None
 
 
 def _settle_memory() -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.approval_rules import NONE, ApprovalRule, RuleMistake, read_rule
 from gateway.patterns import fits, is_pattern
 from skills_catalog.names import nearest
 from skills_catalog.strict_yaml import Document
 
 #: What an operator can also set for one org alone.
 NUMBERS = ("requests_per_minute", "calls_per_day", "connections", "api_keys", "credits_per_month")
-_KEYS = (*NUMBERS, "overage", "windows", "allow", "deny")
+_KEYS = (*NUMBERS, "overage", "windows", "allow", "deny", "approval")
 _WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86400}
 _ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /[\w/{}.-]*")
 
@@ -59,6 +60,8 @@ class Plan:
     #: Patterns of the only actions that the plan holds, and of those that it does not.
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
+    #: Calls that a person has to approve first.
+    approval: ApprovalRule = NONE
 
     def holds(self, action_id: str) -> bool:
         """Whether `integration.action` belongs to the plan."""
@@ -100,6 +103,7 @@ def read_plan(document: Document, name: str) -> Plan:
         routes=routes,
         allow=_patterns(spec, "allow"),
         deny=_patterns(spec, "deny") or (),
+        approval=_approval(spec),
     )
 
 
@@ -135,6 +139,13 @@ def _mapping(spec: Mapping[str, Any], key: str, known: tuple[str, ...] = ()) -> 
     if not isinstance(value, dict) or (known and value.keys() - set(known)):
         raise PlanMistake((key,), f"expected a mapping of {', '.join(known)}" if known else "expected a mapping")
     return value
+
+
+def _approval(spec: Mapping[str, Any]) -> ApprovalRule:
+    try:
+        return read_rule(spec.get("approval") or {})
+    except RuleMistake as wrong:
+        raise PlanMistake(("approval", *wrong.path), str(wrong)) from None
 
 
 def _number(value: Any, at: tuple[str | int, ...]) -> int | None:

@@ -77,6 +77,13 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError("networks such as 10.0.0.0/8, fd00::/8") from None
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", text) if part))
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) for name in names):
+        raise ValueError("a list of names such as sign_requests, add_date")
+    return names
+
+
 def _certificates(text: str) -> Path:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
@@ -201,6 +208,9 @@ class Settings:
     allowed_private_networks: tuple[Network, ...] = _option(
         (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
+    approval_lifetime: int = _option(
+        3600, _days, "How long a call waits for a person to approve it: 1h, 30m, or seconds."
+    )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
     run_workers: int = _option(32, _count, "Runs that one process carries out at once; more wait in line.")
     retention: int = _option(
@@ -228,6 +238,9 @@ class Settings:
     upgrade_url: str | None = _option(
         None, _url, "Where a person raises a plan: the `action_url` of refusals by plan."
     )
+    hooks: tuple[str, ...] = _option(
+        (), _names, "Hooks of installed packages that definitions may name: code that requests pass through."
+    )
 
     def effective_log_format(self) -> Literal["text", "json"]:
         return self.log_format or ("text" if sys.stderr.isatty() else "json")
@@ -242,6 +255,10 @@ class Override:
     client_secret: Secret | None = None
     #: Definition keys to replace: `base_url`, and `authorization_url`, `token_url`, … of its OAuth methods.
     addresses: Mapping[str, str] = field(default_factory=dict)
+    #: The same for single auth methods, by name.
+    methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: Other base URLs for the definition's `servers`.
+    servers: Mapping[str, str] = field(default_factory=dict)
     #: OAuth scopes to ask for instead of the definition's.
     scopes: tuple[str, ...] | None = None
 
@@ -407,7 +424,9 @@ def _installation(document: Document, folder: Path, environ: Mapping[str, str]) 
     )
 
 
-_ADDRESSES = ("base_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer")
+_ADDRESSES = (
+    *("base_url", "request_token_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer"),
+)
 #: An origin and what follows; a host may hold `{field}`s that a connection fills in.
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+([/?][^\s\\]*)?")
 
@@ -415,22 +434,14 @@ _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+([/?][^\s\\]*)?")
 def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Override:
     at = ("integrations", slug)
     given = _mapping(document, at)
-    _only(document, at, ("enabled", "client_id", "client_secret", "scopes", *_ADDRESSES))
-    texts: dict[str, str] = {}
-    for name in ("client_id", "client_secret", *_ADDRESSES):
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise BadSetting(str(document.mistake((*at, name), "expected text")))
-        expanded = _expand(value, environ)
-        if expanded and name in _ADDRESSES and not _ADDRESS.fullmatch(expanded):
-            raise BadSetting(str(document.mistake((*at, name), "expected an address such as https://api.example.com")))
-        if expanded:
-            texts[name] = expanded
-        elif value and name in _ADDRESSES:
-            # The definition's own address would get credentials that were meant for this one.
-            raise BadSetting(str(document.mistake((*at, name), f"the environment does not say {value}")))
+    _only(document, at, ("enabled", "client_id", "client_secret", "scopes", "servers", "auth", *_ADDRESSES))
+    texts = _texts(document, at, ("client_id", "client_secret"), environ, addresses=False)
+    addresses = _texts(document, at, _ADDRESSES, environ)
+    servers = _texts(document, (*at, "servers"), tuple(_mapping(document, (*at, "servers"))), environ)
+    methods: dict[str, Mapping[str, str]] = {}
+    for name in _mapping(document, (*at, "auth")):
+        _only(document, (*at, "auth", name), _ADDRESSES)
+        methods[name] = _texts(document, (*at, "auth", name), _ADDRESSES, environ)
     enabled, scopes = given.get("enabled", True), given.get("scopes")
     if not isinstance(enabled, bool):
         raise BadSetting(str(document.mistake((*at, "enabled"), "expected true or false")))
@@ -441,9 +452,39 @@ def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Over
         enabled=enabled,
         client_id=texts.pop("client_id", None),
         client_secret=Secret(secret) if secret else None,
-        addresses=texts,
+        addresses=addresses,
+        methods=methods,
+        servers=servers,
         scopes=tuple(scopes) if scopes is not None else None,
     )
+
+
+def _texts(
+    document: Document,
+    at: tuple[str, ...],
+    names: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    addresses: bool = True,
+) -> dict[str, str]:
+    """The texts of a mapping, with what they name in the environment."""
+    given = _mapping(document, at)
+    texts: dict[str, str] = {}
+    for name in names:
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise BadSetting(str(document.mistake((*at, name), "expected text")))
+        expanded = _expand(value, environ)
+        if expanded and addresses and not _ADDRESS.fullmatch(expanded):
+            raise BadSetting(str(document.mistake((*at, name), "expected an address such as https://api.example.com")))
+        if expanded:
+            texts[name] = expanded
+        elif value and addresses:
+            # The definition's own address would get credentials that were meant for this one.
+            raise BadSetting(str(document.mistake((*at, name), f"the environment does not say {value}")))
+    return texts
 
 
 def _plan(document: Document, name: str) -> Plan:

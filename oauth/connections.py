@@ -27,11 +27,16 @@ class Credential:
 
     #: The bearer token or API key: what goes on a request.
     token: Secret | None = None
+    #: Of an OAuth 1.0a token: what requests are signed with.
+    token_secret: Secret | None = None
     refresh_token: Secret | None = None
     username: str | None = None
     password: Secret | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
+    #: PEM of the key that signs assertions (RFC 7523), and its `kid`.
+    private_key: Secret | None = None
+    key_id: str | None = None
     #: Secret connection fields (`secret: true` in the definition).
     fields: Mapping[str, Secret] = field(default_factory=dict)
     #: When the token stops working, unix seconds; None where nobody knows.
@@ -41,12 +46,13 @@ class Credential:
 
     def secrets(self) -> list[str]:
         """Every secret string in it, as it is and as Basic sends it, for scrubbing answers and logs."""
-        held = [self.token, self.refresh_token, self.password, self.client_secret, *self.fields.values()]
-        found = [secret.reveal() for secret in held if secret]
-        if self.username is not None and self.password is not None:
-            # A service that takes a key as the username leaves the password empty.
+        held = [self.token, self.token_secret, self.refresh_token, self.password, self.client_secret, self.private_key]
+        found = [secret.reveal() for secret in (*held, *self.fields.values()) if secret]
+        if self.username is not None:
+            # A service that takes a key as the username leaves the password empty, or fixes it.
             found += [] if self.password else [self.username]
-            found.append(base64.b64encode(f"{self.username}:{self.password.reveal()}".encode()).decode())
+            password = self.password.reveal() if self.password else ""
+            found.append(base64.b64encode(f"{self.username}:{password}".encode()).decode())
         return found
 
 

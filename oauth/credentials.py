@@ -23,7 +23,8 @@ from oauth.tokens import (
     TokenAnswer,
     TokenError,
     Transient,
-    client_credentials,
+    is_own_grant,
+    own_token,
     refresh,
     revoke,
 )
@@ -252,8 +253,8 @@ class CredentialSource:
             await self._dead(stored, error.reason)
             return None
         except ClientRefused as error:
-            if provider.grant == "client_credentials" and stored.credential.client_secret:
-                # The client is the user's own: what they entered no longer counts.
+            if is_own_grant(provider) and _is_users_own(provider, stored.credential):
+                # The client or key is the user's own: what they entered no longer counts.
                 await self._dead(stored, error.reason)
                 return None
             return await self._later(stored, error, forced)
@@ -262,8 +263,8 @@ class CredentialSource:
         return await self._commit(stored, provider, answer)
 
     async def _ask(self, provider: Provider, credential: Credential) -> TokenAnswer:
-        if provider.grant == "client_credentials":
-            return await client_credentials(self._http, provider, credential=credential, now=self._clock())
+        if is_own_grant(provider):
+            return await own_token(self._http, provider, credential=credential, now=self._clock())
         return await refresh(self._http, provider, credential, now=self._clock())
 
     # -- what an answer leads to -------------------------------------------------------------------
@@ -447,7 +448,12 @@ class CredentialSource:
 
 
 def _is_renewable(provider: Provider, credential: Credential) -> bool:
-    return provider.grant == "client_credentials" or bool(credential.refresh_token)
+    return is_own_grant(provider) or bool(credential.refresh_token)
+
+
+def _is_users_own(provider: Provider, credential: Credential) -> bool:
+    """Whether the user entered what proves the grant, and no client of ours takes part in it."""
+    return provider.grant != "client_credentials" or bool(credential.client_secret)
 
 
 def _ensure_serving(connection: Connection) -> None:

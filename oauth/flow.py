@@ -56,8 +56,10 @@ class Begun:
     url: str = field(repr=False)
     #: Kept only as `hash_state(state)`.
     state: Secret
-    #: PKCE; None for a provider that cannot.
+    #: PKCE, None for a provider that cannot; of OAuth 1.0a the secret of the request token.
     verifier: Secret | None
+    #: OAuth 1.0a: what the callback must come back with.
+    request_token: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +97,12 @@ def begin(
         verifier = verifier or Secret(_random())
         more |= {"code_challenge": challenge(verifier), "code_challenge_method": "S256"}
     extra = filled(provider, provider.authorize_params)
-    # An empty `scope` there leaves the parameter out: some providers take it under another name only.
-    scope = extra.pop("scope", provider.separator.join(dict.fromkeys(scopes)))
+    # An empty `scope` there leaves the parameter out: some providers know no scopes.
+    extra.setdefault(provider.scope_param, provider.separator.join(dict.fromkeys(scopes)))
+    scope = extra.pop("scope", "")
     more |= {name: value for name, value in extra.items() if name not in _OURS and value != ""}
     url = prepare_grant_uri(
-        _without(provider.authorization_url, {"state", "client_id", "response_type", "redirect_uri", "scope", *more}),
+        without(provider.authorization_url, {"state", "client_id", "response_type", "redirect_uri", "scope", *more}),
         provider.client_id,
         "code",
         redirect_uri=provider.redirect_uri,
@@ -194,7 +197,7 @@ def _with_implied(granted: Iterable[str], implies: Mapping[str, Sequence[str]]) 
     return held
 
 
-def _without(url: str, names: Collection[str]) -> str:
+def without(url: str, names: Collection[str]) -> str:
     """RFC 6749 §3.1: what the address has as a query stays, but for names that we give; it has no fragment."""
     parts = urlsplit(url)
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in names]

@@ -10,21 +10,19 @@ import base64
 import json
 import re
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote_plus, urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 import jmespath
 import jmespath.exceptions
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
 
+from oauth import assertions, texts
+from oauth.assertions import KeyRefused
 from oauth.connections import Credential
 from oauth.provider import Provider
 from oauth.secret import Secret
@@ -43,6 +41,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BUSY_STATUS = frozenset({408, 425, 429})
 #: Tokens that a bearer header cannot carry (RFC 9449, the MAC and PoP drafts).
 _UNUSABLE_TOKEN_TYPES = frozenset({"mac", "dpop", "pop", "n_a"})
+#: RFC 7523 §2.1.
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 #: What providers call a grant that no longer stands, and the reason that a connection then shows.
 #: RFC 6749 §5.2 has `invalid_grant` alone; OpenID Connect Core §3.1.2.6 adds those that need the person.
@@ -208,21 +208,28 @@ async def refresh(http: Http, provider: Provider, credential: Credential, *, now
     return _granted(answer, provider, credential, now)
 
 
-async def client_credentials(
-    http: Http,
-    provider: Provider,
-    scopes: Sequence[str] | None = None,
-    *,
-    credential: Credential | None = None,
-    now: float,
+async def own_token(
+    http: Http, provider: Provider, *, credential: Credential | None = None, now: float
 ) -> TokenAnswer:
-    """A token for the client itself (RFC 6749 §4.4); `credential` is what it is added to."""
-    params = {"grant_type": "client_credentials"}
-    wanted = provider.scopes if scopes is None else scopes
-    if wanted:
-        params["scope"] = provider.separator.join(wanted)
-    answer = await _ask(http, provider, provider.token_url, params, provider.token_params)
+    """A token for what proves itself, without a person: a client (RFC 6749 §4.4), a key (RFC 7523), a login.
+
+    `credential` is what the token is added to.
+    """
+    params: dict[str, str] = {}
+    if provider.grant == "client_credentials":
+        params["grant_type"] = "client_credentials"
+        if wanted := _scopes_of(provider):
+            params["scope"] = wanted
+    elif provider.grant == "jwt_bearer":
+        params = {"grant_type": JWT_BEARER, "assertion": _grant_assertion(provider)}
+    assertion = params.get("assertion", "")
+    answer = await _ask(http, provider, provider.token_url, params, provider.token_params, assertion=assertion)
     return _granted(answer, provider, credential or Credential(), now)
+
+
+def is_own_grant(provider: Provider) -> bool:
+    """Whether `own_token` gets its tokens, as often as one is needed."""
+    return provider.grant in ("client_credentials", "jwt_bearer", "session")
 
 
 async def revoke(http: Http, provider: Provider, credential: Credential) -> bool:
@@ -247,7 +254,7 @@ async def revoke(http: Http, provider: Provider, credential: Credential) -> bool
 
 async def _revoke_one(http: Http, provider: Provider, url: str, token: Secret, hint: str) -> None:
     request = _request(provider, url, {"token": token.reveal(), "token_type_hint": hint}, {})
-    answer = await _exchange(http, request)
+    answer = await exchange(http, request)
     if 200 <= answer.status < 300:
         return
     words = [word for word, _ in _error_words(_parsed(answer) or {}, failed=True)]
@@ -258,12 +265,22 @@ async def _revoke_one(http: Http, provider: Provider, url: str, token: Secret, h
 
 
 async def _ask(
-    http: Http, provider: Provider, url: str, params: Mapping[str, str], extra: Mapping[str, str]
+    http: Http,
+    provider: Provider,
+    url: str,
+    params: Mapping[str, str],
+    extra: Mapping[str, Any],
+    *,
+    assertion: str = "",
 ) -> Mapping[str, Any]:
     """Sends a token request; the answer's object where it is a success. Raises a `TokenError`."""
-    answer = await _exchange(http, _request(provider, url, params, extra))
+    answer = await exchange(http, _request(provider, url, params, extra, assertion=assertion))
     if not 200 <= answer.status < 300:
-        raise _failure(answer)
+        failure = _failure(answer)
+        if provider.grant == "session" and isinstance(failure, Transient) and answer.status in (401, 403):
+            # A login has no standard words for "no", only the status.
+            raise GrantDead("login_refused")
+        raise failure
     parsed = _parsed(answer)
     if parsed is None:
         raise Transient("answer_not_understood")
@@ -272,7 +289,8 @@ async def _ask(
     return parsed
 
 
-async def _exchange(http: Http, request: HttpRequest) -> HttpAnswer:
+async def exchange(http: Http, request: HttpRequest) -> HttpAnswer:
+    """Sends a request to an authorization server; what goes wrong on the way is `Transient`."""
     try:
         # The port has its own time-out; this one makes sure that a lease outlasts even a port that hangs.
         async with asyncio.timeout(request.timeout + 1):
@@ -289,18 +307,34 @@ async def _exchange(http: Http, request: HttpRequest) -> HttpAnswer:
 # -- the request -----------------------------------------------------------------------------------
 
 
-def _request(provider: Provider, url: str, params: Mapping[str, str], extra: Mapping[str, str]) -> HttpRequest:
+def _request(
+    provider: Provider,
+    url: str,
+    params: Mapping[str, str],
+    extra: Mapping[str, Any],
+    *,
+    assertion: str = "",
+) -> HttpRequest:
     auth_headers, auth_body = _client_auth(provider)
-    body = dict(params) | filled(provider, extra) | auth_body
+    body: dict[str, Any] = dict(params) | filled(provider, extra, assertion=assertion) | auth_body
     body = {name: value for name, value in body.items() if value != ""}
-    if provider.token_body == "json":
+    own = {name: texts.fill(value, _values(provider, assertion)) for name, value in provider.token_headers.items()}
+    if any(_CONTROL.search(value) for value in own.values()):
+        raise ClientRefused("unusable_header")
+    method, media_type, encoded = provider.token_method, "application/x-www-form-urlencoded", b""
+    if method == "GET":
+        url += ("&" if "?" in url else "?") + urlencode(_plain(body), quote_via=quote)
+    elif provider.token_body == "json":
         media_type, encoded = "application/json", json.dumps(body).encode()
     else:
-        media_type, encoded = "application/x-www-form-urlencoded", urlencode(body).encode()
-    headers = _merged(
-        {"Accept": "application/json"}, provider.token_headers, {"Content-Type": media_type}, auth_headers
-    )
-    return HttpRequest(method="POST", url=url, headers=headers, body=encoded, timeout=provider.timeout)
+        encoded = urlencode(_plain(body)).encode()
+    typed = {"Content-Type": media_type} if method != "GET" else {}
+    headers = _merged({"Accept": "application/json"}, own, typed, auth_headers)
+    return HttpRequest(method=method, url=url, headers=headers, body=encoded, timeout=provider.timeout)
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in params.items()}
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
@@ -309,12 +343,25 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
     return dict(named.values())
 
 
-def filled(provider: Provider, params: Mapping[str, str]) -> dict[str, str]:
-    """Extra params of a definition, with `{redirect_uri}` and `{client_id}` replaced."""
+def filled(provider: Provider, params: Mapping[str, Any], *, assertion: str = "") -> dict[str, Any]:
+    """Extra params of a definition with their names filled in; an empty value stays and leaves the param out."""
+    values = _values(provider, assertion)
+    return {name: texts.fill_json(value, values) for name, value in params.items()}
+
+
+def _values(provider: Provider, assertion: str = "") -> dict[str, str]:
     return {
-        name: value.replace("{redirect_uri}", provider.redirect_uri).replace("{client_id}", provider.client_id)
-        for name, value in params.items()
+        **provider.fields,
+        "client_id": provider.client_id or provider.fields.get("client_id", ""),
+        "redirect_uri": provider.redirect_uri,
+        "token_url": provider.token_url,
+        "scopes": _scopes_of(provider),
+        "assertion": assertion,
     }
+
+
+def _scopes_of(provider: Provider) -> str:
+    return provider.separator.join(dict.fromkeys((*provider.scopes, *provider.always)))
 
 
 def _client_auth(provider: Provider) -> tuple[dict[str, str], dict[str, str]]:
@@ -323,11 +370,12 @@ def _client_auth(provider: Provider) -> tuple[dict[str, str], dict[str, str]]:
         return {}, {
             "client_id": provider.client_id,
             "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": _assertion(provider),
+            "client_assertion": _client_assertion(provider),
         }
     secret = provider.client_secret.reveal() if provider.client_secret else ""
     if provider.token_auth == "none" or not secret:
-        return {}, {"client_id": provider.client_id}
+        # A key or a login proves itself; that there is no client needs no saying.
+        return {}, {"client_id": provider.client_id} if provider.grant not in ("jwt_bearer", "session") else {}
     if provider.token_auth == "post":
         return {}, {"client_id": provider.client_id, "client_secret": secret}
     # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
@@ -335,39 +383,24 @@ def _client_auth(provider: Provider) -> tuple[dict[str, str], dict[str, str]]:
     return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
 
 
-def _assertion(provider: Provider) -> str:
+def _client_assertion(provider: Provider) -> str:
     """A signed statement of who we are, for one server alone (RFC 7523 §3): `aud` has one value."""
-    if not provider.private_key:
-        raise ClientRefused("private_key_missing")
-    pem = provider.private_key.reveal().encode()
+    who = {"iss": provider.client_id, "sub": provider.client_id}
+    return _signed(provider, {**who, "aud": provider.issuer or provider.token_url})
+
+
+def _grant_assertion(provider: Provider) -> str:
+    """A signed statement of whom the key acts for; a claim whose field is empty is left out."""
+    claims = filled(provider, provider.claims)
+    named = {name: value for name, value in claims.items() if value != ""}
+    return _signed(provider, {"aud": provider.issuer or provider.token_url, **named})
+
+
+def _signed(provider: Provider, claims: Mapping[str, Any]) -> str:
     try:
-        private = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise ClientRefused("private_key_unreadable") from error
-
-    key: RSAKey | ECKey
-    if isinstance(private, rsa.RSAPrivateKey):
-        key, algorithm = RSAKey.import_key(pem), "RS256"
-    elif isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _EC_ALGORITHMS:
-        key, algorithm = ECKey.import_key(pem), _EC_ALGORITHMS[private.curve.name]
-    else:
-        raise ClientRefused("private_key_unusable")
-
-    header = {"alg": algorithm} | ({"kid": provider.key_id} if provider.key_id else {})
-    # Our own clock alone decides here whether the provider takes it, so it is the machine's.
-    issued = int(time.time())
-    claims = {
-        "iss": provider.client_id,
-        "sub": provider.client_id,
-        "aud": provider.issuer or provider.token_url,
-        "jti": uuid.uuid4().hex,
-        "iat": issued,
-        "exp": issued + 120,
-    }
-    return jwt.encode(header, claims, key, algorithms=[algorithm])
-
-
-_EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384"}
+        return assertions.signed(claims, provider.private_key, provider.key_id)
+    except KeyRefused as error:
+        raise ClientRefused(error.reason) from error
 
 
 # -- the answer ------------------------------------------------------------------------------------
@@ -377,6 +410,7 @@ def _granted(answer: Mapping[str, Any], provider: Provider, old: Credential, now
     holder = _search(provider.token_path, answer) if provider.token_path else answer
     if not isinstance(holder, Mapping):
         raise Transient("no_token_in_answer")
+    holder = {**holder, **{name: _search(path, holder) for name, path in provider.token_answer.items()}}
     token = _token(holder.get("access_token"))
     if token is None:
         raise Transient("no_token_in_answer")
@@ -385,6 +419,8 @@ def _granted(answer: Mapping[str, Any], provider: Provider, old: Credential, now
         raise ClientRefused("unusable_token_type")
 
     lifetime = _lifetime(holder.get("expires_in"))
+    if lifetime is None and "expires_at" in provider.token_answer:
+        lifetime = _lifetime(_until(holder.get("expires_at"), now))
     if lifetime is None:
         lifetime = provider.lifetime
     credential = replace(
@@ -397,7 +433,7 @@ def _granted(answer: Mapping[str, Any], provider: Provider, old: Credential, now
     return TokenAnswer(
         credential=credential,
         scopes=_scopes(holder.get("scope"), provider.answer_separator or provider.separator),
-        fields=_copied(answer, provider.copy_from_token),
+        fields=copied(answer, provider.copy_from_token),
         id_token=_token(holder.get("id_token")),
     )
 
@@ -420,6 +456,22 @@ def _lifetime(value: object) -> float | None:
     return float(value) if 0 < value <= _LIFETIME_LIMIT else None
 
 
+def _until(value: object, now: float) -> object:
+    """The seconds until a moment, which is a date or unix seconds; None where it is neither."""
+    if isinstance(value, str) and not value.isdigit():
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, str):
+        value = float(value[:15])
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    # So many seconds lie in the year 5138: then it is milliseconds.
+    return (value / 1000 if value > 1e11 else value) - now
+
+
 def _scopes(value: object, separator: str) -> tuple[str, ...] | None:
     """Granted scopes, or None where the answer does not say; an empty text is not a scope list (§3.3)."""
     if isinstance(value, str):
@@ -431,18 +483,19 @@ def _scopes(value: object, separator: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip())) or None
 
 
-def _copied(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, str]:
-    copied = {}
+def copied(answer: Any, wanted: Mapping[str, str]) -> dict[str, str]:
+    """The texts and numbers that JMESPaths find in an answer, by the name of the connection field."""
+    found = {}
     for name, path in wanted.items():
         value = _search(path, answer)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if isinstance(value, str) and 0 < len(value) <= _FIELD_LIMIT and not _CONTROL.search(value):
-            copied[name] = value
-    return copied
+            found[name] = value
+    return found
 
 
-def _search(path: str, answer: Mapping[str, Any]) -> Any:
+def _search(path: str, answer: Any) -> Any:
     try:
         return jmespath.search(path, answer)
     except jmespath.exceptions.JMESPathError:
@@ -482,7 +535,7 @@ def _says_no(parsed: Mapping[str, Any]) -> bool:
 
 def _failure(answer: HttpAnswer) -> TokenError:
     """Which kind of "no" it is. Only a refusal that is surely about the grant may end it."""
-    wait = _retry_after(answer.headers)
+    wait = retry_after(answer.headers)
     if answer.status in _BUSY_STATUS or answer.status >= 500:
         return Transient(f"http_{answer.status}", wait)
     if 300 <= answer.status < 400:
@@ -534,7 +587,8 @@ def _text(value: object) -> str:
     return value[:500].strip().lower() if isinstance(value, str) else ""
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks us to wait, within reason; None where it does not."""
     value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), _RETRY_AFTER_LIMIT)

@@ -12,10 +12,13 @@ from skills_catalog.actions import param_exists, read_action
 from skills_catalog.auth_methods import read_auth
 from skills_catalog.definition import Definition, Enough, Path, in_seconds, meant, title_of
 from skills_catalog.mistakes import Mistake
-from skills_catalog.model import ConnectionField, Guide, Integration, Json, Skill, Whoami
+from skills_catalog.model import AuthMethod, ConnectionField, Guide, Integration, Json, Skill, Variable, Whoami
 from skills_catalog.names import RESERVED_SLUGS
 from skills_catalog.schemas import with_definitions
 from skills_catalog.strict_yaml import Document
+
+#: Names that texts of token requests may hold beside connection fields.
+_NOT_FIELDS = frozenset({"redirect_uri", "scopes", "assertion", "token_url"})
 
 
 def build(document: Document) -> tuple[Integration | None, list[Mistake]]:
@@ -36,10 +39,11 @@ def _integration(definition: Definition) -> Integration:
     for name, schema in definition.definitions.items():
         definition.schema(("$defs", name), schema, definition.definitions)
     definition.fields = tuple(_field(definition, name, field) for name, field in spec.get("connection", {}).items())
-    definition.url(("base_url",), spec["base_url"], query=False)
     definition.page_url(("docs_url",), spec.get("docs_url"))
     definition.fixed_headers(("headers",), spec.get("headers", {}))
+    definition.jmespath(("error_when",), spec.get("error_when"))
     definition.methods = read_auth(definition)
+    _base_urls(definition)
     skills = {name: read_action(definition, slug, name, action) for name, action in spec["actions"].items()}
     _references(definition, skills)
     return Integration(
@@ -53,6 +57,7 @@ def _integration(definition: Definition) -> Integration:
         version=spec.get("version", "0.1.0"),
         docs_url=spec.get("docs_url"),
         headers=spec.get("headers", {}),
+        servers={name: url.rstrip("/") for name, url in spec.get("servers", {}).items()},
         fields=definition.fields,
         whoami=Whoami(**spec["whoami"]) if "whoami" in spec else None,
         redirect=spec.get("redirect") == "follow",
@@ -67,6 +72,33 @@ def _integration(definition: Definition) -> Integration:
     )
 
 
+def _base_urls(definition: Definition) -> None:
+    """The base URL, those of methods and servers, and that a credential of the path stands in each of them."""
+    spec = definition.spec
+    in_path = {
+        index: method.placement.name
+        for index, method in enumerate(definition.methods)
+        if method.placement is not None and method.placement.location == "path"
+    }
+    also = set(in_path.values())
+    definition.url(("base_url",), spec["base_url"], query=False, also=also)
+    for name, url in spec.get("servers", {}).items():
+        definition.url(("servers", name), url, query=False, also=also)
+    for index, method in enumerate(definition.methods):
+        url = method.base_url or spec["base_url"]
+        named = set(templates.fields_in(url))
+        if index in in_path and in_path[index] not in named:
+            definition.note(("auth", index, "in"), f"Neither base URL has {{{in_path[index]}}} in its path.")
+        if method.type == "none" or method.base_url is not None:
+            continue
+        for name in sorted(named & (also - {in_path.get(index, "")})):
+            definition.note(("auth", index), f"The base URL has {{{name}}}, which {method.name} does not fill.")
+        for field in definition.fields:
+            if field.name in named and not field.serves(method):
+                message = f"The base URL has {{{field.name}}}, which connections of {method.name} do not have."
+                definition.note(("auth", index), message)
+
+
 def _field(definition: Definition, name: str, spec: Mapping[str, Any]) -> ConnectionField:
     at: Path = ("connection", name)
     schema = spec.get("schema", {"type": "string"})
@@ -76,6 +108,12 @@ def _field(definition: Definition, name: str, spec: Mapping[str, Any]) -> Connec
         if host and not templates.is_host_value(default, host):
             definition.note((*at, "default"), f"The default is not a {host} of a host name.")
         definition.default((*at, "schema"), {**schema, "default": default}, at_default=(*at, "default"))
+    methods = [method["name"] for method in definition.spec["auth"] if method["type"] != "none"]
+    for index, method in enumerate(spec.get("auth", ())):
+        if method not in methods:
+            definition.note((*at, "auth", index), f"There is no auth method {method} with connections.{meant(method, methods)}")
+    if name in _NOT_FIELDS:
+        definition.note(at, f"{name} has a meaning of its own in texts; take another name.")
     target = spec.get("default_for")
     if target and spec.get("secret"):
         definition.note((*at, "default_for"), "A secret cannot fill a param: params are recorded. Use `headers`.")
@@ -88,6 +126,7 @@ def _field(definition: Definition, name: str, spec: Mapping[str, Any]) -> Connec
         secret=spec.get("secret", False),
         default=default,
         default_for=target,
+        auth=tuple(spec["auth"]) if "auth" in spec else None,
     )
 
 
@@ -105,6 +144,9 @@ def _references(definition: Definition, skills: Mapping[str, Skill]) -> None:
             definition.note(("whoami", "action"), f"{skill.name} is not reviewed, so that nobody may call it.")
         if skill and skill.input_schema.get("required"):
             definition.note(("whoami", "action"), f"{skill.name} has required params; this must work without.")
+    for index, method in enumerate(definition.methods):
+        if method.lookup:
+            _check_lookup(definition, ("auth", index, "lookup", "action"), method, skills)
     for name in definition.spec.get("upstream_limits", {}).get("actions", {}):
         _action_exists(definition, ("upstream_limits", "actions", name), name, skills)
     every = {param for skill in skills.values() for param in skill.params}
@@ -115,6 +157,27 @@ def _references(definition: Definition, skills: Mapping[str, Skill]) -> None:
     for name, skill in skills.items():
         if skill.poll:
             _check_poll(definition, ("actions", name, "poll"), skill.poll, skills)
+
+
+def _check_lookup(definition: Definition, at: Path, method: AuthMethod, skills: Mapping[str, Skill]) -> None:
+    assert method.lookup is not None
+    name = method.lookup.action
+    _action_exists(definition, at, name, skills)
+    skill = skills.get(name)
+    if skill is None:
+        return
+    if skill.effect != "read":
+        definition.note(at, "Is asked on connecting, so it must only read.")
+    if skill.lifecycle == "unreviewed":
+        definition.note(at, f"{name} is not reviewed, so that nobody may call it.")
+    if skill.input_schema.get("required"):
+        definition.note(at, f"{name} has required params; this must work without.")
+    if method.name not in skill.auth:
+        definition.note(at, f"{name} is not served by {method.name}.")
+    base = definition.spec["servers"].get(skill.server, "") if skill.server else method.base_url or definition.spec["base_url"]
+    path = " ".join(f"{{{piece.name}}}" for pieces in skill.request.segments for piece in pieces if isinstance(piece, Variable))
+    for field in sorted(set(templates.fields_in(f"{base} {path}")) & method.lookup.fields.keys()):
+        definition.note(at, f"{name} needs {{{field}}} itself, which it is to find out; give it a `server`.")
 
 
 def _check_poll(definition: Definition, at: Path, poll: Mapping[str, Any], skills: Mapping[str, Skill]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jmespath
@@ -50,8 +50,21 @@ class Definition:
         if len(self.mistakes) >= MOST_MISTAKES:
             raise Enough
 
-    def url(self, at: Path, url: str | None, *, query: bool = True, shown: bool = False) -> None:
-        """Checks a URL that requests go to, with its `{field}`s; `shown` ones stand in a browser."""
+    def url(
+        self,
+        at: Path,
+        url: str | None,
+        *,
+        query: bool = True,
+        shown: bool = False,
+        method: str | None = None,
+        also: Collection[str] = (),
+    ) -> None:
+        """Checks a URL that requests go to, with its `{field}`s; `shown` ones stand in a browser.
+
+        `method` is the auth method whose connections must have the fields; `also` are names that may stand in the
+        path beside them: the credential's.
+        """
         if url is None:
             return
         try:
@@ -61,11 +74,11 @@ class Definition:
             return
         if address.query and not query:
             self.note(at, "The base URL holds no query; give params `in: query` with `const:` instead.")
-        self.known_fields(at, url)
-        secret = {field.name for field in self.fields if field.secret}
+        self.known_fields(at, url, method=method, also=also)
+        secret = {*also, *(field.name for field in self.fields if field.secret)}
         if secret & {*templates.fields_in(address.host), *(templates.fields_in(url) if shown else ())}:
             self.note(at, "A secret field cannot stand here: hosts and pages of the browser are seen by others.")
-        kinds: dict[str, str | None] = {field.name: field.host for field in self.fields}
+        kinds: dict[str, str | None] = {**dict.fromkeys(also), **{field.name: field.host for field in self.fields}}
         if all(name in kinds for name in templates.fields_in(address.host)):
             wrong = templates.host_mistake(address.host, kinds)
             if wrong:
@@ -76,12 +89,18 @@ class Definition:
         if url is not None and not re.fullmatch(r"https?://[\x21-\x7e]+", url):
             self.note(at, "Must be a URL that begins with https:// or http://.")
 
-    def known_fields(self, at: Path, text: str) -> None:
-        """Checks that every `{field}` of a text is one of the connection's."""
-        known = [field.name for field in self.fields]
+    def known_fields(self, at: Path, text: str, *, method: str | None = None, also: Collection[str] = ()) -> None:
+        """Checks that every `{field}` of a text is one of the connection's, or of the names in `also`."""
+        known = {field.name: field for field in self.fields}
         for name in templates.fields_in(text):
+            if name in also:
+                continue
             if name not in known:
-                self.note(at, f"There is no connection field {name}.{meant(name, known)}")
+                self.note(at, f"There is no connection field {name}.{meant(name, [*known, *also])}")
+                continue
+            owners = known[name].auth
+            if method is not None and owners is not None and method not in owners:
+                self.note(at, f"Connections of {method} have no field {name}; its `auth` says so.")
 
     def fixed_headers(self, at: Path, headers: Mapping[str, str]) -> None:
         """Checks headers that are sent with every request."""

@@ -16,10 +16,11 @@ from jmespath.exceptions import JMESPathError
 from jsonschema_rs import ReferencingError, ValidationError
 
 from skills_catalog import templates
+from skills_catalog.auth_methods import texts_in
 from skills_catalog.linting import contradictions, portability, safety, wording
 from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError, Mistake
-from skills_catalog.model import Example, Integration, Json, Skill
+from skills_catalog.model import Example, Integration, Json, Lookup, Skill, Variable
 from skills_catalog.strict_yaml import Document
 from skills_catalog.validation import compile_schema, problems
 
@@ -129,6 +130,9 @@ def _paths_find_something(integration: Integration) -> Found:
             if path and not isinstance(_found(path, data), str | int):
                 message = f"`{path}` finds no text or number in the example of {whoami.action}."
                 yield "error", ("whoami", key), message
+    for index, method in enumerate(integration.auth):
+        if method.lookup:
+            yield from _lookup_finds(integration, ("auth", index, "lookup"), method.lookup)
     for skill in integration.skills.values():
         if skill.poll:
             yield from _poll_finds(integration, skill, skill.poll)
@@ -140,6 +144,18 @@ def _paths_find_something(integration: Integration) -> Found:
             yield "error", _at(skill, "page"), "`items` is missing: the example's answer is not an array."
         if skill.brief and _found(skill.brief, data) in (None, [], {}):
             yield "error", _at(skill, "brief"), "Finds nothing in the example."
+
+
+def _lookup_finds(integration: Integration, at: tuple[str | int, ...], lookup: Lookup) -> Found:
+    data = _success(integration.skills[lookup.action]).data
+    items = _found(lookup.items, data) if lookup.items else data
+    first = items[0] if isinstance(items, list) and items else items
+    paths: dict[tuple[str, ...], str] = {("fields", name): path for name, path in lookup.fields.items()}
+    paths |= {("title",): lookup.title} if lookup.title else {}
+    for key, path in paths.items():
+        if not isinstance(_found(path, first), str | int):
+            message = f"`{path}` finds no text or number in the example of {lookup.action}."
+            yield "error", (*at, *key), message
 
 
 def _poll_finds(integration: Integration, skill: Skill, poll: Mapping[str, Json]) -> Found:
@@ -190,7 +206,9 @@ def _methods_and_repeats(integration: Integration) -> Found:
 
 def _scopes_have_a_method(integration: Integration) -> Found:
     scoped = {
-        method.name for method in integration.auth if method.type in ("oauth2", "client_credentials", "jwt_bearer")
+        method.name
+        for method in integration.auth
+        if method.type in ("oauth2", "client_credentials", "jwt_bearer", "oauth1")
     }
     for skill in integration.skills.values():
         if skill.scopes and not scoped.intersection(skill.auth):
@@ -198,8 +216,9 @@ def _scopes_have_a_method(integration: Integration) -> Found:
 
 
 def _base_path_once(integration: Integration) -> Found:
-    base = urlsplit(integration.base_url.replace("{", "").replace("}", "")).path.rstrip("/")
     for skill in integration.skills.values():
+        url = integration.base_url_for(skill, None)
+        base = urlsplit(url.replace("{", "").replace("}", "")).path.rstrip("/")
         path = skill.request.path
         if base and (path == base or path.startswith(f"{base}/")):
             message = f"The path repeats {base} of the base URL; leave it out here."
@@ -208,8 +227,9 @@ def _base_path_once(integration: Integration) -> Found:
 
 def _addresses(integration: Integration) -> Found:
     urls: list[tuple[tuple[str | int, ...], str | None]] = [(("base_url",), integration.base_url)]
+    urls += [(("servers", name), url) for name, url in integration.servers.items()]
     for index, method in enumerate(integration.auth):
-        for key in ("authorization_url", "token_url", "refresh_url", "revocation_url"):
+        for key in ("base_url", "request_token_url", "authorization_url", "token_url", "refresh_url", "revocation_url"):
             urls.append((("auth", index, key), getattr(method, key)))
     for at, url in urls:
         host = urlsplit(url.replace("{", "").replace("}", "")).hostname if url else None
@@ -219,24 +239,38 @@ def _addresses(integration: Integration) -> Found:
 
 
 def _fields_are_used(integration: Integration) -> Found:
-    texts = [integration.base_url, *integration.headers.values()]
+    texts = [integration.base_url, *integration.headers.values(), *integration.servers.values()]
     for method in integration.auth:
-        texts += [
-            *(method.authorization_url or "", method.token_url or "", method.refresh_url or ""),
-            *(method.revocation_url or "", *method.token_headers.values(), *method.authorize_params.values()),
-            *(*method.token_params.values(), *method.refresh_params.values()),
-        ]
+        texts += texts_in([getattr(method, key) or "" for key in _TEXTS])
+        texts.append((method.placement.template if method.placement else None) or "")
+    in_path: set[str] = set()
     for skill in integration.skills.values():
-        texts += skill.headers.values()
-    used = {name for text in texts for name in templates.fields_in(text)}
+        texts += [*skill.headers.values(), *texts_in([constant.const for constant in skill.constants])]
+        pieces = [piece for segment in skill.request.segments for piece in segment]
+        in_path |= {piece.name for piece in pieces if isinstance(piece, Variable) and piece.is_field}
+    used = in_path | {name for text in texts for name in templates.fields_in(text)}
     for field in integration.fields:
         if field.name not in used and not field.default_for:
-            message = "Nothing uses this field: no URL, no header, no `default_for`."
+            message = "Nothing uses this field: no URL, no header, no param, no `default_for`."
             yield "warning", ("connection", field.name), message
     for skill in integration.skills.values():
         slug, _, name = (skill.successor or "").partition(".")
         if slug == integration.slug and name not in integration.skills:
             yield "error", _at(skill, "deprecated", "use"), f"There is no action {name}."
+
+
+def _hooks(integration: Integration) -> Found:
+    for skill in integration.skills.values():
+        if skill.hook:
+            message = f"Passes through the hook {skill.hook}, code that the operator has to install and to switch on."
+            yield "info", _at(skill, "hook"), message
+
+
+#: What of an auth method may hold connection fields.
+_TEXTS = (
+    *("base_url", "headers", "query", "username", "password", "request_token_url", "authorization_url", "token_url"),
+    *("refresh_url", "revocation_url", "token_headers", "authorize_params", "token_params", "refresh_params", "claims"),
+)
 
 
 # ---------------------------------------------------------------------- words
@@ -293,6 +327,7 @@ RULES: Mapping[str, Rule] = {
     "base-path": _base_path_once,
     "https": _addresses,
     "unused": _fields_are_used,
+    "hooks": _hooks,
     "words": _words,
     "tools": _tools,
     "effect-and-method": contradictions.effects_and_methods,
@@ -319,7 +354,12 @@ def _at(skill: Skill, *steps: str | int) -> tuple[str | int, ...]:
 
 def _success(skill: Skill) -> Example:
     """The first example of a success, or the first of all."""
-    return next((example for example in skill.examples if example.status < 300), skill.examples[0])
+    succeed = (
+        example
+        for example in skill.examples
+        if example.status < 300 and not (skill.error_when and _found(skill.error_when, example.data))
+    )
+    return next(succeed, skill.examples[0])
 
 
 def _found(path: str, data: Json) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from skills_catalog import templates
 from skills_catalog.definition import Definition, Path, meant
-from skills_catalog.model import Json, Location, Param, Placement, RequestTemplate, Text, Variable
+from skills_catalog.model import Body, Json, Location, Param, Placement, RequestTemplate, Style, Text, Variable
 from skills_catalog.names import MEDIA_TYPE, is_header_name, is_reserved_header
 from skills_catalog.schemas import check_size, with_definitions
 
@@ -28,11 +27,62 @@ FILE_SCHEMA: Mapping[str, Json] = {
             "required": ["content"],
             "additionalProperties": False,
         },
+        {
+            "type": "object",
+            "description": "A file that was added before: POST /v1/files.",
+            "properties": {
+                "file_id": {"type": "string", "pattern": "^file_[A-Za-z0-9]{1,64}$"},
+                "filename": {"type": "string", "maxLength": 255},
+                "content_type": {"type": "string", "maxLength": 100, "pattern": f"^{MEDIA_TYPE}$"},
+            },
+            "required": ["file_id"],
+            "additionalProperties": False,
+        },
     ]
 }
 
-_PLACING = frozenset({"in", "as", "whole", "explode", "const"})
+_SHORT_TEXT = {"type": "string", "maxLength": 1000}
+#: What callers give for a mail (RFC 5322) that the definition encodes for them.
+MAIL_SCHEMA: Mapping[str, Json] = {
+    "type": "object",
+    "properties": {
+        "to": {"type": "array", "items": {"type": "string"}, "maxItems": 500, "description": "Addresses, also `Ada <ada@example.com>`."},
+        "cc": {"type": "array", "items": {"type": "string"}, "maxItems": 500, "description": "Who gets a copy."},
+        "bcc": {"type": "array", "items": {"type": "string"}, "maxItems": 500, "description": "Who gets a copy unseen."},
+        "from": {**_SHORT_TEXT, "description": "Sender, where the account may send as several."},
+        "reply_to": {**_SHORT_TEXT, "description": "Where answers go."},
+        "subject": {**_SHORT_TEXT, "description": "The subject."},
+        "text": {"type": "string", "description": "The message as plain text."},
+        "html": {"type": "string", "description": "The message as HTML, instead of the text or beside it."},
+        "in_reply_to": {**_SHORT_TEXT, "description": "Message-ID of the mail that it answers."},
+        "references": {"type": "array", "items": {"type": "string"}, "maxItems": 100, "description": "Message-IDs of the thread."},
+        "attachments": {"type": "array", "items": FILE_SCHEMA, "maxItems": 50, "description": "Files."},
+    },
+    "required": ["to"],
+    "additionalProperties": False,
+}
+
+_PLACING = frozenset({"in", "as", "whole", "explode", "style", "encode", "content_type", "member", "spread", "const"})
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What params of an action do that do not say otherwise."""
+
+    method: str
+    #: Names in the path of the request.
+    named: frozenset[str]
+    #: Where params go that have a body to go to.
+    body: Location
+    style: Style
+    #: The object of the JSON body that holds them.
+    wrap: tuple[str, ...] = ()
+
+    def location(self, wire: str) -> Location:
+        if wire in self.named:
+            return "path"
+        return "query" if self.method in ("GET", "HEAD", "DELETE") else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +106,35 @@ def read_wires(definition: Definition, at: Path, spec: Mapping[str, Any], templa
     for name, entry in placed.items():
         if name not in entries:
             entries[name] = ((*at, "params", name), _without_placing(entry), entry)
-    named = set(templates.variables(template))
-    has_file = any(entry.get("in") == "file" for _, _, entry in entries.values())
-    default = partial(_default_location, method=template.method, named=named, has_file=has_file)
+    usual = _usual(definition, at, spec, template, [entry for _, _, entry in entries.values()])
     return [
-        Wire(where, _param(definition, where, name, schema, entry, full, default))
+        Wire(where, _param(definition, where, name, schema, entry, full, usual))
         for name, (where, schema, entry) in entries.items()
     ]
+
+
+def body_of(definition: Definition, at: Path, spec: Mapping[str, Any], wires: Sequence[Wire]) -> Body:
+    """The form of the body: as the action says, or as its params do. Notes where the two contradict each other."""
+    kinds = {wire.param.location for wire in wires if not (wire.param.location == "file" and wire.param.whole)}
+    if "body" not in spec:
+        return "multipart" if "file" in kinds else "form" if "form" in kinds else "json"
+    body: Body = spec["body"] or "null"
+    allowed: Mapping[str, set[Location]] = {
+        "json": {"body"},
+        "form": {"form"},
+        "multipart": {"form", "file"},
+        "related": {"body", "file"},
+        "null": set(),
+        "none": set(),
+    }
+    where: Path = (*at, "body")
+    if "graphql" in spec:
+        definition.note(where, "A GraphQL request has its own body.")
+    for wrong in sorted(kinds & {"body", "form", "file"} - allowed[body]):
+        definition.note(where, f"Is {body}, but there are params `in: {wrong}`.")
+    if body == "related" and sum(wire.param.location == "file" for wire in wires) != 1:
+        definition.note(where, "A related body is the JSON of the body params and exactly one file.")
+    return body
 
 
 def bound_template(
@@ -74,10 +146,11 @@ def bound_template(
         if wire.param.location == "path":
             filling[wire.param.wire[0]] = wire.param.name
     found = templates.variables(template)
+    fields = {field.name for field in definition.fields} - filling.keys()
     for name in dict.fromkeys(found):
-        if name not in filling:
+        if name not in filling and name not in fields:
             known = [wire.param.name for wire in wires]
-            definition.note((*at, "request"), f"No param fills {{{name}}}.{meant(name, known)}")
+            definition.note((*at, "request"), f"No param fills {{{name}}}.{meant(name, [*known, *fields])}")
         if found.count(name) > 1:
             definition.note((*at, "request"), f"{{{name}}} stands in the path twice.")
     for wire in wires:
@@ -88,7 +161,9 @@ def bound_template(
         path=template.path,
         segments=tuple(
             tuple(
-                piece if isinstance(piece, Text) else Variable(filling.get(piece.name, piece.name), piece.keep_slash)
+                piece
+                if isinstance(piece, Text)
+                else Variable(filling.get(piece.name, piece.name), piece.keep_slash, is_field=piece.name in fields)
                 for piece in pieces
             )
             for pieces in template.segments
@@ -96,16 +171,20 @@ def bound_template(
     )
 
 
-def check_wires(definition: Definition, wires: Sequence[Wire], method: str) -> None:
+def check_wires(definition: Definition, wires: Sequence[Wire], method: str, body: Body) -> None:
     """Where things go must be possible, and no two may go to the same place."""
     taken: dict[tuple[str, ...], str] = {}
-    kinds = {wire.param.location for wire in wires}
+    kinds = {wire.param.location for wire in wires if not (wire.param.location == "file" and wire.param.whole)}
     whole = [wire for wire in wires if wire.param.whole]
     for wire in wires:
         param = wire.param
-        _check_wire(definition, wire, method, kinds)
-        if whole and param.location == "body" and (not param.whole or wire is not whole[0]):
+        _check_wire(definition, wire, method, kinds, body)
+        _check_spelling(definition, wire, body)
+        in_body = param.location in ("body", "form", "file")
+        if whole and in_body and (not param.whole or wire is not whole[0]):
             definition.note(wire.at, f"{whole[0].param.name} is the whole body, so nothing else goes there.")
+            continue
+        if param.spread:
             continue
         place = _place(param)
         for length in range(1, len(place) + 1):
@@ -121,7 +200,13 @@ def check_wires(definition: Definition, wires: Sequence[Wire], method: str) -> N
 
 
 def check_injections(
-    definition: Definition, at: Path, spec: Mapping[str, Any], wires: Sequence[Wire], auth: Sequence[str], method: str
+    definition: Definition,
+    at: Path,
+    spec: Mapping[str, Any],
+    wires: Sequence[Wire],
+    auth: Sequence[str],
+    method: str,
+    body: Body,
 ) -> None:
     """Callers must not be able to say what the credential says."""
     fixed = {name.lower(): ("headers", name) for name in definition.spec.get("headers", {})}
@@ -133,12 +218,15 @@ def check_injections(
         if one.name not in auth or one.placement is None:
             continue
         slot = one.placement
-        if slot.location == "body" and method in ("GET", "HEAD"):
-            definition.note((*at, "request"), f"{one.name} goes into the body, which a {method} does not have.")
+        if slot.location == "body" and (method in ("GET", "HEAD") or "graphql" in spec or body in ("null", "none")):
+            what = "a GraphQL request" if "graphql" in spec else f"a {method}" if method in ("GET", "HEAD") else "this one"
+            definition.note((*at, "request"), f"{one.name} goes into the body, which {what} does not have.")
         if slot.location == "header" and slot.name.lower() in fixed:
             definition.note(fixed[slot.name.lower()], f"The header is where the credential of {one.name} goes.")
+        slots = [slot, *(Placement(location="header", name=name) for name in one.headers)]
+        slots += [Placement(location="query", name=name) for name in one.query]
         for wire in wires:
-            if _collides(wire.param, slot):
+            if any(_collides(wire.param, taken) for taken in slots):
                 definition.note(wire.at, f"Is where the credential of {one.name} goes; callers may not set it.")
 
 
@@ -170,15 +258,19 @@ def _param(
     schema: Any,
     entry: Mapping[str, Any],
     full: Mapping[str, Any],
-    default_location: Callable[[str], Location],
+    usual: Usual,
 ) -> Param:
     wire = entry.get("as", name)
-    location: Location = entry.get("in") or default_location(wire)
+    location: Location = entry.get("in") or usual.location(wire)
     required = entry.get("required") is True or name in full.get("required", ()) or location == "path"
     if location == "path" and entry.get("required") is False:
         definition.note((*at, "required"), "A param of the path is always required.")
-    if location == "file" and isinstance(schema, dict) and not _has_type(schema):
-        schema = {**FILE_SCHEMA, **schema}
+    encode = entry.get("encode", [])
+    encode = (encode,) if isinstance(encode, str) else tuple(encode)
+    if location == "file" and isinstance(schema, dict):
+        schema = _file_schema(schema)
+    if "mail" in encode and isinstance(schema, dict) and not _has_type(schema):
+        schema = {**MAIL_SCHEMA, **schema}
     is_const = "const" in entry
     if is_const:
         _constant(definition, (*at, "const"), entry["const"], location)
@@ -190,11 +282,15 @@ def _param(
     return Param(
         name=name,
         location=location,
-        wire=_wire(wire, location, entry),
+        wire=_wire(wire, location, entry, usual),
         schema=schema if isinstance(schema, dict) else {"not": {}} if schema is False else {},
         required=required,
         whole=entry.get("whole", False),
-        explode=entry.get("explode", True),
+        style=entry.get("style") or {True: "repeat", False: "comma"}.get(entry.get("explode"), usual.style),  # type: ignore[arg-type]
+        encode=encode,
+        content_type=entry.get("content_type"),
+        member=_member(name, entry),
+        spread=entry.get("spread", False),
         const=entry.get("const"),
         is_const=is_const,
         default_from=None if is_const else default,
@@ -225,20 +321,24 @@ def _constant(definition: Definition, at: Path, value: Json, location: Location)
         definition.note(at, f"A constant in the {location} is a string, a number, true or false.")
     elif location == "header":
         definition.header_value(at, str(value))
+    elif location == "path" and isinstance(value, str) and templates.fields_in(value):
+        definition.note(at, "Write the `{field}` into the path itself.")
     elif location == "file":
         definition.note(at, "A file cannot be a constant.")
+    if isinstance(value, str) and (name := re.fullmatch(r"\{(\w+)\}", value)):
+        definition.known_fields(at, name[0])
 
 
-def _check_wire(definition: Definition, wire: Wire, method: str, kinds: set[Location]) -> None:
+def _check_wire(definition: Definition, wire: Wire, method: str, kinds: set[Location], body: Body) -> None:
     param, name = wire.param, ".".join(wire.param.wire)
     if param.location in ("body", "form", "file") and method in ("GET", "HEAD"):
         definition.note(wire.at, f"A {method} has no body; use `in: query`.")
     if param.location == "file" and method not in ("POST", "PUT", "PATCH"):
         definition.note(wire.at, "A file needs POST, PUT or PATCH.")
-    if param.location == "body" and kinds & {"form", "file"}:
+    if param.location == "body" and kinds & {"form", "file"} and body != "related":
         definition.note(wire.at, "A body is either JSON or a form; beside forms and files use `in: form`.")
-    if param.whole and param.location != "body":
-        definition.note(wire.at, "Only a param `in: body` can be the whole body.")
+    if param.whole and param.location not in ("body", "file"):
+        definition.note(wire.at, "Only a param `in: body` or `in: file` can be the whole body.")
     if param.location == "header":
         if not is_header_name(name):
             definition.note(wire.at, f"{name} cannot be the name of a header; give the name with `as:`.")
@@ -248,40 +348,113 @@ def _check_wire(definition: Definition, wire: Wire, method: str, kinds: set[Loca
         definition.note(wire.at, "The name on the wire is empty or holds control characters.")
 
 
+def _check_spelling(definition: Definition, wire: Wire, body: Body) -> None:
+    """How the value is written must make sense where it goes."""
+    param = wire.param
+    types = param.schema.get("type")
+    types = {types} if isinstance(types, str) else set(types or ())
+    is_part = param.location in ("form", "file") if body == "multipart" else body == "related" and param.location == "file"
+    if param.content_type and not (param.whole or is_part):
+        definition.note((*wire.at, "content_type"), "Is of a whole body, or of a part of a multipart body.")
+    if param.content_type and param.content_type.startswith("multipart/"):
+        definition.note((*wire.at, "content_type"), "Only the request itself can make a multipart body.")
+    if param.member and (param.location not in ("query", "header", "form") or param.spread):
+        definition.note((*wire.at, "member"), "Only in a query, header or form does a JSON text stand.")
+    if param.member and "" in param.member:
+        definition.note((*wire.at, "member"), "A part of the name is empty.")
+    if param.spread and (param.location not in ("body", "query", "form") or param.whole):
+        definition.note((*wire.at, "spread"), "Only in a body, query or form do members stand side by side.")
+    if param.spread and param.location in ("query", "form") and param.wire:
+        definition.note((*wire.at, "as"), "Members that are spread out have their own names; leave `as` out.")
+    if param.spread and types != {"object"}:
+        definition.note((*wire.at, "spread"), "Only an object has members: `type: object` is missing.")
+    wanted = {"ndjson": {"array"}, "mail": {"object"}, "unix": {"string"}, "unix_ms": {"string"}, "date": {"string"}}
+    for number, step in enumerate(param.encode):
+        if param.location == "file":
+            definition.note((*wire.at, "encode"), "A file is sent as it is.")
+        need = {"boolean"} if "/" in step else wanted.get(step)
+        if number == 0 and need and types and types != need and not param.is_const:
+            definition.note((*wire.at, "encode"), f"{step} is of a value with `type: {min(need)}`.")
+        if number and (need or step == "json"):
+            definition.note((*wire.at, "encode"), f"{step} can only be the first step.")
+
+
 def _definitions_of(definition: Definition, full: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition.definitions, **full["$defs"]} if "$defs" in full else definition.definitions
 
 
-def _default_location(wire: str, *, method: str, named: set[str], has_file: bool) -> Location:
-    if wire in named:
-        return "path"
-    if method in ("GET", "HEAD", "DELETE"):
-        return "query"
-    # Beside a file the rest can only be fields of the same form.
-    return "form" if has_file else "body"
+def _usual(
+    definition: Definition,
+    at: Path,
+    spec: Mapping[str, Any],
+    template: RequestTemplate,
+    entries: Sequence[Mapping[str, Any]],
+) -> Usual:
+    defaults = definition.spec.get("defaults", {})
+    body: Location = "body"
+    if "graphql" not in spec:
+        # Beside a file the rest can only be fields of the same form.
+        has_file = any(entry.get("in") == "file" and not entry.get("whole") for entry in entries)
+        said = spec.get("body", "multipart" if has_file else defaults.get("body", "json"))
+        body = "form" if said in ("form", "multipart") else "body"
+    wrap = spec.get("wrap", defaults.get("wrap", "") if "graphql" not in spec else "")
+    if "wrap" in spec and ("graphql" in spec or body == "form"):
+        definition.note((*at, "wrap"), "Only params of a JSON body can be wrapped.")
+    return Usual(
+        # A body that is spelled out is meant, also of a DELETE.
+        method="POST" if template.method == "DELETE" and spec.get("body") in ("json", "form") else template.method,
+        named=frozenset(templates.variables(template)),
+        body=body,
+        style=spec.get("style", defaults.get("style", "repeat")),
+        wrap=tuple(wrap.split(".")) if wrap else (),
+    )
 
 
-def _wire(name: str, location: Location, entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _wire(name: str, location: Location, entry: Mapping[str, Any], usual: Usual) -> tuple[str, ...]:
     if entry.get("whole"):
         return ()
-    # Only a JSON body nests; elsewhere a dot is a letter of the name.
-    return tuple(name.split(".")) if location == "body" and "as" in entry else (name,)
+    # Members that are spread out stand in the object that the param itself would have stood in.
+    names: tuple[str, ...] = () if entry.get("spread") and "as" not in entry else (name,)
+    if location != "body":
+        # Only a JSON body nests; elsewhere a dot is a letter of the name.
+        return names if location in ("query", "form") else (name,)
+    return (*usual.wrap, *(name.split(".") if "as" in entry else names))
+
+
+def _member(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    member = entry.get("member")
+    if member is None:
+        return ()
+    return (name,) if member is True else tuple(member.split("."))
+
+
+def _file_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a file, or of an array of files, where the definition leaves it to us."""
+    if not _has_type(schema):
+        return {**FILE_SCHEMA, **schema}
+    items = schema.get("items", {})
+    if schema.get("type") == "array" and isinstance(items, dict) and not _has_type(items):
+        return {**schema, "items": {**FILE_SCHEMA, **items}}
+    return schema
 
 
 def _place(param: Param) -> tuple[str, ...]:
     """Where a param goes, so that two of the same place can be found: location, then the parts of its name."""
     location = "form" if param.location == "file" else param.location
     names = tuple(name.lower() for name in param.wire) if location == "header" else param.wire
-    return (location, *names)
+    if location in ("query", "form") and names:
+        # `a[b]` is within `a`, whoever spells it.
+        names = tuple(re.split(r"\]?\[", names[0].removesuffix("]")))
+    return (location, *names, *param.member)
 
 
 def _collides(param: Param, slot: Placement) -> bool:
     if slot.location == "header":
         return param.location == "header" and param.wire[0].lower() == slot.name.lower()
     if slot.location == "query":
-        return param.location == "query" and param.wire[0] == slot.name
+        return param.location == "query" and param.wire == (slot.name,)
     if slot.location == "body" and param.location in ("body", "form", "file"):
-        return param.whole or param.wire[0] == slot.name
+        return param.whole or param.wire[:1] == (slot.name,)
     return False
 
 

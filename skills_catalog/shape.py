@@ -21,6 +21,7 @@ SCHEMA_FILE = Path(__file__).with_name("integration.schema.json")
 
 _DAY = "must be a day such as 2026-11-30"
 _NAME = "must be lower-case letters, digits and `_`, beginning with a letter, at most 64 of them"
+_ENCODING = "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, or two words such as 1/0"
 # What a pattern or a choice of our schema means, by where it stands there.
 _MEANING = {
     ("$defs", "name"): _NAME,
@@ -36,7 +37,13 @@ _MEANING = {
     ),
     ("$defs", "auth", "properties", "name"): "must be letters, digits, `_` and `-`, beginning with a letter",
     ("properties", "version"): "must be a semantic version such as 1.0.0",
-    ("$defs", "action", "properties", "errors", "items"): "must have `status` or `code`",
+    ("$defs", "errors", "items"): "must have `status` or `code`",
+    ("$defs", "action"): "must have `request` or `graphql`",
+    ("$defs", "action", "properties", "scopes"): "must be a list of scopes, or a list of such lists",
+    ("$defs", "server"): _NAME,
+    ("$defs", "wrap"): "must be a name, or names with dots between them",
+    ("$defs", "encoding"): _ENCODING,
+    ("$defs", "param", "properties", "encode"): _ENCODING,
 }
 
 

@@ -501,7 +501,7 @@ async def test_what_can_connect_nobody_is_not_available(tmp_path: Path) -> None:
         "base_url": "https://api.example.com",
         "connection": {},
         "auth": [{
-            "name": "signed", "type": "oauth1",
+            "name": "signed", "type": "oauth1", "request_token_url": "https://api.example.com/r",
             "authorization_url": "https://api.example.com/a", "token_url": "https://api.example.com/t",
         }],
         "actions": {"get": PROBE["actions"]["get"]},  # type: ignore[index]
@@ -510,7 +510,7 @@ async def test_what_can_connect_nobody_is_not_available(tmp_path: Path) -> None:
         listed = (await running.ask("GET", "/v1/skills")).json()["integrations"]
         shown = next(integration for integration in listed if integration["slug"] == "old")
         assert (shown["available"], shown["connected"]) == (False, False)
-        assert "oauth1" in shown["unavailable_reason"]
+        assert "No OAuth client" in shown["unavailable_reason"]
 
 
 # What a definition or an operator may say

@@ -17,6 +17,7 @@ from tests.crash.webhooks import worker
 from tests.fakes.receiver import Receiver, verified
 from tests.fakes.upstream import Running, Seen, serve
 from tests.harness import Answer, RunningGateway, environment, gateway, make_org
+from tests.people import invite, person
 from tests.workshop import Workshop, until, workshop
 
 
@@ -57,7 +58,11 @@ async def test_the_end_of_a_run_is_told_to_the_url_of_its_call_and_signed(place:
     seen = await place.receiver.arrival()
     assert (seen.method, seen.raw_path) == ("POST", "/back?case=7")
     told = verified(seen, secret)
-    assert (told["type"], told["org"], seen.header("X-Skillway-Event")) == ("run.completed", place.running.org.id, told["type"])
+    assert (told["type"], told["org"], seen.header("X-Skillway-Event")) == (
+        "run.completed",
+        place.running.org.id,
+        told["type"],
+    )
     about = told["data"]
     assert (about["run_id"], about["status"], about["upstream_status"]) == (run_id, "completed", 200)
     assert (about["integration"], about["action"], about["error"]) == ("shop", "send", None)
@@ -99,7 +104,10 @@ async def test_a_run_that_is_stopped_is_told_as_cancelled(place: Place) -> None:
 
 async def test_long_work_of_the_upstream_is_told_at_its_end(place: Place) -> None:
     place.upstream.answers["/start"] = {"job": "j1", "state": "queued"}
-    place.upstream.job = [{"state": "going", "percent": 50}, {"state": "done", "percent": 100, "result": {"made": True}}]
+    place.upstream.job = [
+        {"state": "going", "percent": 50},
+        {"state": "done", "percent": 100, "result": {"made": True}},
+    ]
     run_id = await place.begin("start")
     told = (await place.receiver.arrival(within=20)).json()
     assert (told["type"], told["data"]["run_id"]) == ("run.completed", run_id)
@@ -135,6 +143,22 @@ async def test_a_call_that_is_sent_again_calls_back_once(place: Place) -> None:
     assert [(seen.path, seen.json()["data"]["run_id"]) for seen in place.receiver.seen] == [
         ("/back", run_id), ("/control", control),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("decision", "type"), [("approve", "run.completed"), ("deny", "run.cancelled")])
+async def test_what_a_person_decided_is_told_once_it_is_over(place: Place, decision: str, type: str) -> None:
+    made = await place.running.ask("POST", "/api-keys", body={"name": "agent", "approval": {"effects": ["send"]}})
+    held = await place.call("send", key=made.json()["full_key"])
+    assert (held.status, held.json()["error"]) == (403, "approval_required")
+    async with person(place.running, await invite(place.running)) as ada:
+        run_id = held.json()["run_id"]
+        page = await ada.open(f"/approvals/{run_id}")
+        assert (await ada.press(page, run_id, decision=decision)).status == 200
+    told = (await place.receiver.arrival()).json()
+    assert (told["type"], told["data"]["run_id"]) == (type, run_id)
+    await place.begin("look", "/control")
+    await until_seen(place, "/control")
+    assert [seen.path for seen in place.receiver.seen] == ["/back", "/control"]
 
 
 async def test_a_test_keys_callback_is_signed_with_the_test_secret(place: Place) -> None:
@@ -209,9 +233,7 @@ async def test_where_no_private_network_is_allowed_it_is_https_on_443(tmp_path: 
             assert (answer.status == 200) is is_taken, (url, answer.body)
 
 
-async def test_orgs_share_a_server_and_nothing_else(
-    tmp_path: Path, database_setting: dict[str, Any]
-) -> None:
+async def test_orgs_share_a_server_and_nothing_else(tmp_path: Path, database_setting: dict[str, Any]) -> None:
     """Each is signed with its own secret; a webhook of one hears nothing of the other's runs."""
     async with serve(Receiver()) as receiver, workshop(tmp_path, **database_setting) as (running, upstream):
         place = Place(running, upstream, receiver)

@@ -247,6 +247,7 @@ def check_body(request: UpstreamRequest, skill: Skill, params: Mapping[str, Any]
     if request.body is None:
         assert not given
         return
+    assert isinstance(request.body, bytes)
     kind = dict(request.headers)["Content-Type"]
     if kind == "application/json":
         whole = [value for name, value in given.items() if skill.params[name].whole]

@@ -426,7 +426,7 @@ async def test_two_replicas_admit_exactly_the_limit_and_no_error_when_valkey_sto
         # Each goes by its share, of which it has used a part: no more than the whole limit once more, and no error.
         during = await flood([one, two], 100)
         assert {answer.status for answer in during} <= {200, 429}
-        assert sum(answer.status == 200 for answer in during) < 60
+        assert sum(answer.status == 200 for answer in during) <= 60
         cache.start()
         await asyncio.sleep(1.1)
         after = await flood([one, two], 50)

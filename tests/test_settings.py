@@ -60,6 +60,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "tls_ca_file": ("CA", Path("CA"), "here.yaml"),
     "log_format": ("json", "json", "yaml"),
     "upgrade_url": ("https://skillway.example/plans", "https://skillway.example/plans", "javascript:alert(1)"),
+    "hooks": ("sign_requests, add_date", ("sign_requests", "add_date"), "Sign"),
 }
 
 

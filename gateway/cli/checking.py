@@ -19,7 +19,7 @@ from gateway.cli.definitions import (
     print_json,
 )
 from gateway.cli.failures import REFUSED, refused
-from gateway.cli.trials import built, sample_injection
+from gateway.cli.trials import built
 from skills_catalog.lint import Finding, lint_file
 from skills_catalog.linting.explanations import EXPLANATIONS
 from skills_catalog.loader import CatalogError, load_catalog, load_definition
@@ -59,12 +59,16 @@ def lint(paths: tuple[Path, ...], strict: bool, show_all: bool, explain: str | N
     count = {kind: sum(finding.severity == kind for finding in findings) for kind in ("error", "warning", "info")}
     failed = count["error"] > 0 or (strict and count["warning"] > 0)
     shown = [finding for finding in findings if show_all or finding.severity != "info"]
+    hooks = sum(finding.rule == "hooks" for finding in findings)
     if as_json:
-        print_json({"ok": not failed, "files": len(files), **count, "findings": [_members(one) for one in shown]})
+        found_here = [_members(one) for one in shown]
+        print_json({"ok": not failed, "files": len(files), **count, "hooks": hooks, "findings": found_here})
     else:
         for finding in shown:
             output.text(str(finding))
         _summary(f"{counted(len(files), 'file')}: {counted(count['error'], 'error')}", count["warning"], count["info"])
+        if hooks:
+            output.note(f"{counted(hooks, 'action')} of them pass through a hook: code, not data.")
     if failed:
         raise click.exceptions.Exit(REFUSED)
 
@@ -206,7 +210,7 @@ def _trial(
         return _Trial(name=skill.id, method=method.name, example=number, mistake=mistake)
 
     try:
-        request, _ = built(integration, skill, example, sample_injection(method))
+        request = built(integration, skill, example, method)
     except NotBuilt as error:
         return failed(str(error))
     if request.method != skill.request.method:

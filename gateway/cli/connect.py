@@ -168,7 +168,13 @@ def _start_with_credential(client: Client, body: dict[str, Json], text: str) -> 
             credentials = loads(text)
         except ValueError as error:
             raise refused(f"The credential on stdin starts like JSON and is none: {error}.") from error
-        return client.ask("POST", "/v1/connect", body={**body, "credentials": credentials})
+        try:
+            return client.ask("POST", "/v1/connect", body={**body, "credentials": credentials})
+        except CommandFailed as failed:
+            # The key file of a service account is a JSON object too. The gateway knows which methods take one.
+            if failed.problem.code != "bad_request" or "PRIVATE KEY" not in text:
+                raise
+            return client.ask("POST", "/v1/connect", body={**body, "credentials": {"key_file": credentials}})
     token = text.strip()
     if not token:
         raise refused("There is no credential on stdin.")

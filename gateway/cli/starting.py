@@ -269,7 +269,7 @@ version: 0.1.0
 docs_url: https://example.com/docs
 base_url: https://api.example.com/v1    # every path below is added to it
 
-# How it lets us in, one or more. Other types: oauth2, client_credentials, bearer, basic, none.
+# How it lets us in, one or more. Other types: bearer, basic, oauth2, oauth1, client_credentials, jwt_bearer, session, none.
 auth:
   - name: key
     type: api_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core import keys
 from gateway.core.errors import Refusal
@@ -16,7 +16,7 @@ from gateway.plans import UNLIMITED, Plan
 from skills_catalog.model import Skill
 
 #: Kinds of events that every key may see as far as its grant goes; the others are about keys, members and plans.
-_ABOUT_WORK = ("connection", "run", "limit", "skill", "hook")
+_ABOUT_WORK = ("connection", "run", "limit", "skill", "hook", "approval")
 #: How long a revoked key may still work on another replica, seconds.
 KEY_MEMORY = 2.0
 
@@ -136,11 +136,18 @@ class KeysById(Protocol):
     async def find(self, org: str, key_id: str) -> ApiKey | None: ...
 
 
+class MembersById(Protocol):
+    """Members looked up by id: an ID token may ask in place of a key."""
+
+    async def find(self, org: str, member_id: str) -> Member | None: ...
+
+
 class PrincipalsById:
     """The principal for whom a run is carried out later: what its key may do by then is what counts."""
 
-    def __init__(self, keys: KeysById, orgs: Orgs, plans: Plans, *, clock: Callable[[], float]) -> None:
+    def __init__(self, keys: KeysById, members: MembersById, orgs: Orgs, plans: Plans, *, clock: Callable[[], float]) -> None:
         self._keys = keys
+        self._members = members
         self._orgs = orgs
         self._plans = plans
         self._clock = clock
@@ -148,6 +155,8 @@ class PrincipalsById:
     async def __call__(self, org: str, key_id: str) -> Principal:
         """Raises `Refusal` where the key, or its org, no longer works."""
         key, found = await self._keys.find(org, key_id), await self._orgs.find(org)
+        if key is None and found is not None and (member := await self._members.find(org, key_id)) is not None:
+            return principal_of_member(member, found, self._plans)
         if key is None or found is None or key.revoked_at is not None:
             raise Refusal("api_key_revoked", "The API key of this run has been revoked.")
         if key.is_expired(self._clock()):
@@ -196,6 +205,25 @@ def check_action(principal: Principal, skill: Skill) -> None:
     if not principal.grant.allows_action(skill):
         raise Refusal("forbidden", f"This key may not call {skill.id}: its `allow` and `deny` leave it out.")
     check_level(principal, level_of(skill))
+
+
+def needs_approval(principal: Principal, skill: Skill, params: Mapping[str, Any]) -> bool:
+    """Whether the key's grant or the org's plan wants a person to look at such a call first."""
+    rule = principal.grant.approval.and_also(principal.plan.approval)
+    return bool(rule) and rule.asks(skill.id, skill.effect, params)
+
+
+def approval_required(*, run_id: str | None = None, page: str | None = None) -> Refusal:
+    """Nothing was sent; a person decides at `page`."""
+    return Refusal(
+        "approval_required",
+        "A person has to approve this call. It goes on by itself once somebody does.",
+        hint="Give `action_url` to a member of the org, and poll the run; do not send the call again." if page else None,
+        action_url=page,
+        run_id=run_id,
+        outcome="not_sent",
+        retryable=False,
+    )
 
 
 def may_see(principal: Principal, event: Event) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from gateway.core.credentials import fields_of, injection
+from gateway.core.answers import says_no
 from gateway.core.errors import Refusal
+from gateway.core.outgoing import Outgoing
 from gateway.core.redaction import redact, spellings
 from gateway.core.request import Upstream, UpstreamFailed
-from gateway.core.requests import build_request
-from oauth.connections import Connection, Credential, Held
+from oauth.connections import Held
 from skills_catalog.model import Integration
 
 log = logging.getLogger("skillway.connect")
@@ -40,9 +40,7 @@ class CredentialRefused(Exception):
         self.status = status
 
 
-async def identify(
-    upstream: Upstream, integration: Integration, connection: Connection, credential: Credential
-) -> Account:
+async def identify(upstream: Upstream, outgoing: Outgoing, integration: Integration, held: Held) -> Account:
     """The account behind a credential.
 
     Raises `CredentialRefused`. An integration that is down at this moment does not cost a consent that was
@@ -50,17 +48,10 @@ async def identify(
     """
     whoami = integration.whoami
     skill = integration.skills.get(whoami.action) if whoami else None
+    connection = held.connection
     if whoami is None or skill is None or connection.method not in skill.auth:
         return Account()
-    held = Held(connection=connection, credential=credential)
-    request = build_request(
-        integration,
-        skill,
-        {},
-        fields=fields_of(held),
-        injection=injection(integration, held),
-        secrets=credential.secrets(),
-    )
+    request = outgoing.request(integration, skill, {}, held)
     try:
         answer = await upstream.send(request, limit=_LIMIT)
     except UpstreamFailed as failed:
@@ -74,6 +65,12 @@ async def identify(
     if answer.status in (401, 403):
         raise CredentialRefused(answer.status)
     if not 200 <= answer.status < 300:
+        return Account()
+    if says_no(skill, answer.status, answer.body):
+        method = integration.method(connection.method)
+        if method is not None and not method.is_oauth:
+            raise CredentialRefused(answer.status)
+        # A consent that was just given is not lost to an upstream that is busy.
         return Account()
     try:
         # The name is stored and shown: an answer that repeats the credential must not make it one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
@@ -10,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+import jmespath
 import msgspec
 import orjson
+from jmespath.exceptions import JMESPathError
 
 from gateway.core.redaction import redact, redact_headers, spellings
 from gateway.core.request import Headers, UpstreamAnswer, UpstreamFailed
@@ -21,6 +24,7 @@ from skills_catalog.model import Skill
 PIECE = 1024 * 1024
 #: What nobody says what it is (RFC 2046 §4.5.1).
 OCTETS = "application/octet-stream"
+_LARGEST_REFUSAL = 256 * 1024
 #: Python knows codecs that take quadratic time (`punycode`), read escapes or make half a surrogate pair, which no JSON
 #: can carry; and it remembers every name that it was asked for.
 _CHARSETS = re.compile(
@@ -219,10 +223,22 @@ def filename_of(disposition: str) -> str | None:
     return "".join(char for char in name if char.isprintable()).strip()[:255] or None
 
 
+def says_no(skill: Skill, status: int, body: bytes) -> bool:
+    """Whether the upstream refused, by its status or, with one of success, by what the definition knows of its body."""
+    if status >= 400:
+        return True
+    # A refusal is small; to read more only to know its kind would cost every large answer.
+    if skill.error_when is None or not 200 <= status < 300 or not 0 < len(body) <= _LARGEST_REFUSAL:
+        return False
+    try:
+        return bool(jmespath.search(skill.error_when, json.loads(body)))
+    except (ValueError, RecursionError, JMESPathError):
+        return False
+
+
 def _hint(skill: Skill, answer: UpstreamAnswer) -> str | None:
-    for error in skill.errors:
-        if not error.fix or answer.status < 400 or error.status not in (None, answer.status):
-            continue
-        if error.code is None or error.code.encode() in answer.body:
-            return error.fix
-    return None
+    fitting = [error for error in skill.errors if error.fix and error.status in (None, answer.status)]
+    if not fitting or not says_no(skill, answer.status, answer.body):
+        return None
+    found = (error.fix for error in fitting if error.code is None or error.code.encode() in answer.body)
+    return next(found, None)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from gateway.approval_rules import ApprovalRule
 from gateway.core.access import Access, Plans, check_level
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections
@@ -34,6 +35,7 @@ class KeyWish:
     deny: tuple[str, ...] | None = None
     users: tuple[str, ...] | None = None
     connections: tuple[str, ...] | None = None
+    approval: ApprovalRule | None = None
     expires_in_days: int | None = None
 
 
@@ -135,8 +137,8 @@ class ApiKeys:
         )
         granted = principal.grant.narrow(asked)
         for name, value in given.items():
-            # `*` is all that there is to give; what its maker is denied it is denied too.
-            if name != "deny" and value != ("*",) and getattr(granted, name) != value:
+            # `*` is all that there is to give; what its maker is denied it is denied too, or has to have approved.
+            if name not in ("deny", "approval") and value != ("*",) and getattr(granted, name) != value:
                 raise Refusal(
                     "forbidden",
                     f"A key cannot make one that may do more than itself: {name} goes beyond its own.",
@@ -189,6 +191,7 @@ def shown(key: ApiKey, now: float) -> Json:
         "deny": list(grant.deny),
         "users": _list(grant.users),
         "connections": _list(grant.connections),
+        "approval": grant.approval.to_json() if grant.approval else None,
         "parent": key.parent,
         "active": key.revoked_at is None and not expired,
         "expired": expired,

@@ -12,8 +12,8 @@ from gateway.core.keys import Principal
 from skills_catalog.model import Skill
 
 
-def stored(plan: Plan) -> bytes:
-    """The call of a plan, without who asks: that stands in the run's own columns."""
+def stored(plan: Plan, *, is_held: bool = False) -> bytes:
+    """The call of a plan, without who asks: that stands in the run's own columns. `is_held`: until a person approves it."""
     call = plan.call
     return orjson.dumps(
         {
@@ -23,6 +23,7 @@ def stored(plan: Plan) -> bytes:
             "pages": call.pages,
             "callback_url": call.callback_url,
             "digest": plan.integration.digest,
+            "held": is_held,
         }
     )
 
@@ -30,6 +31,11 @@ def stored(plan: Plan) -> bytes:
 def digest_of(request: bytes) -> str:
     """The definition's digest at the time of asking."""
     return str(orjson.loads(request)["digest"])
+
+
+def is_held(request: bytes) -> bool:
+    """Whether a person had to approve it."""
+    return bool(orjson.loads(request).get("held"))
 
 
 def restored(request: bytes, principal: Principal, integration: str, action: str, user: str) -> Call:
@@ -53,6 +59,12 @@ def scope_of(plan: Plan) -> str:
     """Under what an Idempotency-Key is one: whoever else sends the same text means something else."""
     assert plan.call.idempotency_key is not None
     return _scope(plan.call, plan.user, plan.connection, plan.skill)
+
+
+def held_scope(plan: Plan) -> str:
+    """Under what a call without a key that waits for a person is one: sent again, it is the same wish."""
+    parts = ["held", plan.call.principal.actor.id, plan.user, plan.connection, plan.skill.id, fingerprint_of(plan)]
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
 def upstream_key(call: Call, user: str, connection: str | None, skill: Skill, run_id: str) -> str:

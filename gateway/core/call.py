@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core.file_params import GivenFiles
 from gateway.core.keys import Principal
 from gateway.core.request import UpstreamRequest
 from oauth.connections import Held
@@ -73,6 +74,10 @@ class Plan:
     run_id: str
     #: Unix milliseconds.
     started_at: int
+    #: Those that params name by an id.
+    files: GivenFiles = field(default_factory=dict, repr=False)
+    #: Path and query of a further page as the upstream named it, in the place of what the params make.
+    link: str | None = field(default=None, repr=False)
     #: What a test key is answered from, instead of an upstream.
     example: Example | None = None
 

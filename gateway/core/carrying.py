@@ -124,15 +124,18 @@ class Carrier:
         await record.answered(plan, result, self.ended(plan, status=stream.status))
         return plan, stream
 
-    async def ask(self, plan: Plan) -> Result:
-        """Asks beside a run: no call of the org's, and no record; the upstream's pace holds."""
+    async def ask(self, plan: Plan) -> tuple[Plan, Result]:
+        """Asks beside a run: no call of the org's, and no record; the upstream's pace holds.
+
+        The plan is as it was carried out: with the credential that is good from now on.
+        """
         turn = await self._budgets.turn(plan)
         try:
             plan, answer = await self._ask(plan, None, partial(self._fetching.send, plan))
         finally:
             if turn is not None:
                 turn.release()
-        return await self._result(plan, answer)
+        return plan, await self._result(plan, answer)
 
     def ended(self, plan: Plan, *, status: int | None, outcome: Outcome | None = None) -> Run:
         """The record of a call that was answered, by its upstream unless another outcome is given."""
@@ -184,7 +187,7 @@ class Carrier:
             if renewed is None:
                 return plan, answer
             _let_go(answer)
-            plan = replace(plan, held=renewed, request=self._preparation.rebuilt(plan, renewed))
+            plan = self._preparation.rebuilt(replace(plan, held=renewed))
             answer = await send(plan.request)
             if answer.status == 401:
                 self._credentials.refused(renewed)

@@ -11,19 +11,19 @@ from typing import Any
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.connections import Connections
-from gateway.core.entered import accepts, bad_field, check_fields, field_names, is_return_url
+from gateway.core.entered import bad_field, is_return_url, is_whole, read_credential
 from gateway.core.errors import Refusal
-from gateway.core.establishing import Establishing, over
+from gateway.core.establishing import Establishing, Undecided, over
 from gateway.core.events import Actor
 from gateway.core.flows import Flow, FlowStore
 from gateway.core.links import Links
+from gateway.core.lookups import named
 from gateway.core.providers import Providers
 from gateway.core.times import iso
 from gateway.core.wishes import OrgStore, Wish, Wishes
 from oauth import tokens
 from oauth.connections import Connection, ConnectionState
 from oauth.flow import hash_state
-from oauth.schemes import InputRefused, credential_from_input
 from oauth.tokens import Http, TokenAnswer, TokenError
 from skills_catalog.model import AuthMethod, Integration
 
@@ -71,7 +71,7 @@ class Connecting:
         """A link to our page or, with a whole credential, a connection at once."""
         integration = self._catalogs.integration(wish.integration)
         method = await self._wishes.method(integration, wish)
-        if any(name not in field_names(integration) for name in wish.credentials):
+        if not method.is_oauth and is_whole(integration, method, wish.credentials):
             return await self._connect_at_once(integration, method, wish)
         flow = await self._wishes.link_flow(integration, method, wish)
         await self._flows.add(flow)
@@ -148,20 +148,13 @@ class Connecting:
         return urls
 
     async def _connect_at_once(self, integration: Integration, method: AuthMethod, wish: Wish) -> Json:
-        if method.is_oauth:
-            message = f"The method {method.name!r} is connected in a browser; leave `credentials` out."
-            raise bad_field("credentials", message)
-        names = field_names(integration)
-        try:
-            credential = credential_from_input(
-                method.type, wish.credentials, accepts=accepts(method), also=names, now=self._clock()
-            )
-        except InputRefused as refused:
-            raise bad_field(f"credentials/{refused.field}", f"{refused}.") from None
-        given = {name: value for name, value in wish.credentials.items() if name in names}
-        granted = TokenAnswer(credential=credential, fields=check_fields(integration, given))
+        entered = read_credential(integration, method, wish.credentials, now=self._clock())
+        granted = TokenAnswer(credential=entered.credential, fields=entered.fields)
         flow = await self._wishes.flow(integration, method, wish)
-        account = await self._establishing.store(integration, method, flow, granted)
+        try:
+            account = await self._establishing.store(integration, method, flow, granted)
+        except Undecided as undecided:
+            raise _choose(integration, undecided) from None
         flow = replace(flow, status="connected", account=account)
         await self._flows.add(flow)
         return _begun(flow) | {"oauth_url": None} | ({"account": account} if account else {})
@@ -180,6 +173,9 @@ class Connecting:
         if flow.status == "pending" and flow.expires_at <= self._clock():
             return shown | {"status": "error", "error": "flow_expired", "message": "Nobody finished the flow in time."}
         known = {name: getattr(flow, name) for name in ("detail", "account", "error", "message")}
+        if flow.detail == "awaiting_choice":
+            # Only the person can say which; the page knows their browser.
+            known["oauth_url"] = f"{self._links.public_url}/connect/{flow.connection}"
         return shown | {name: value for name, value in known.items() if value is not None}
 
     def _shown(self, connection: Connection) -> Json:
@@ -210,6 +206,18 @@ class Connecting:
                 connection=connection.id,
             )
         return shown
+
+
+def _choose(integration: Integration, undecided: Undecided) -> Refusal:
+    """`bad_request` with the choices; one of them goes into `credentials`."""
+    names = sorted({name for choice in undecided.choices for name in choice.fields})
+    message = (
+        f"The account has {len(undecided.choices)} of what {integration.name} connects to: {named(undecided.choices)}. "
+        f"Say which one in credentials, as {' and '.join(names)}."
+    )
+    refusal = bad_field(f"credentials/{names[0]}", message)
+    choices = [{**choice.fields, "title": choice.title} for choice in undecided.choices]
+    return Refusal("bad_request", message, details={**(refusal.details or {}), "choices": choices})
 
 
 def _begun(flow: Flow) -> Json:

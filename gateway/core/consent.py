@@ -16,18 +16,19 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 from gateway.core.catalogs import Catalogs
-from gateway.core.entered import accepts, bad_field, check_fields, field_names
+from gateway.core.entered import asked_fields, bad_field, check_brought, check_fields, read_credential
 from gateway.core.errors import Refusal
 from gateway.core.establishing import Establishing, over
 from gateway.core.events import Actor
-from gateway.core.flows import Flow, FlowSecrets, FlowStore
+from gateway.core.flows import FLOW_LIFETIME, Choice, Flow, FlowSecrets, FlowStore
 from gateway.core.keys import Principal
 from gateway.core.links import Links
 from gateway.core.providers import Providers
-from gateway.core.wishes import FLOW_LIFETIME, OrgStore, VerifyConnect, Wish, Wishes
+from gateway.core.wishes import OrgStore, VerifyConnect, Wish, Wishes
 from oauth import flow as oauth_flow
+from oauth import oauth1
 from oauth.flow import CallbackRefused, hash_state
-from oauth.schemes import INPUTS, InputRefused, credential_from_input
+from oauth.provider import Provider
 from oauth.secret import Secret
 from skills_catalog.model import AuthMethod, Integration
 
@@ -36,7 +37,12 @@ _TITLES = {
     "password": "Password",
     "client_id": "Client ID",
     "client_secret": "Client secret",
+    "private_key": "Private key (PEM)",
+    "key_id": "Key ID",
+    "key_file": "Key file (JSON)",
 }
+_SHOWN = frozenset({"username", "client_id", "key_id"})
+_MAY_BE_MISSING = frozenset({"private_key", "key_id", "key_file"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,12 @@ class Input:
     secret: bool = False
     required: bool = True
     value: str = ""
+    #: Where to find it.
+    description: str = ""
+    #: Several lines: a key, a key file.
+    is_long: bool = False
+    #: The only values that it may have.
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +71,10 @@ class Page:
     method: AuthMethod
     scopes: tuple[str, ...]
     inputs: Sequence[Input]
-    #: `open` (the form), `sign_in` (the same, once a member has signed in), `connected`, `error`, `over`.
+    #: `open` (the form), `sign_in` (the same, once a member has signed in), `choosing` (one of `choices`), `connected`,
+    #: `error`, `over`.
     state: str = "open"
+    choices: Sequence[Choice] = ()
     account: str | None = None
     message: str | None = None
 
@@ -112,10 +126,19 @@ class Consent:
         """Whether a member has to be signed in; then every step asks for theirs, and raises `SignInFirst` without."""
         return self._verify == "session"
 
-    async def page(self, connection_id: str, member: Principal | None = None) -> Page | None:
+    async def page(
+        self, connection_id: str, browser: str | None = None, member: Principal | None = None
+    ) -> Page | None:
         """What the page behind a connect link shows; None where there is no such link."""
         flow = await self._flows.by_link(connection_id)
-        return None if flow is None else await self._page(flow, member)
+        if flow is None:
+            return None
+        kept = await self._choosing(flow, browser)
+        shown = await self._page(flow, member)
+        if kept is None:
+            return shown
+        state = "sign_in" if self.takes_members and member is None else "choosing"
+        return replace(shown, state=state, choices=kept.choices)
 
     async def link_page(self, token: str, member: Principal | None = None) -> Page | None:
         """What the page of an `action_url` shows. Nothing is stored."""
@@ -127,6 +150,8 @@ class Consent:
     ) -> Away:
         """The POST of the page: on to the provider, or the credential that was typed in."""
         flow = await self._flows.by_link(connection_id)
+        if flow is not None and (kept := await self._choosing(flow, browser)) is not None:
+            return await self._choose(flow, kept, form, member)
         if flow is None or flow.status != "pending" or flow.detail or flow.expires_at <= self._clock():
             raise over()
         return await self._click(self._finished_by(member, flow, _page_of(flow)), form, browser)
@@ -164,17 +189,40 @@ class Consent:
             raise over()
         # Whoever signed out on the way begins again: the state is used up, the link is not.
         flow = self._finished_by(member, flow, _page_of(flow))
-        _, method = self._establishing.found(flow)
+        integration, method = self._establishing.found(flow)
         try:
             provider = await self._establishing.provider(flow, method, {**flow.fields, **kept.callback_fields})
-            back = oauth_flow.check_callback(provider, pairs)
-        except CallbackRefused as refused:
+            back = _check_callback(provider, kept, pairs)
+            fields = check_brought(integration, method, back.fields)
+        except (CallbackRefused, Refusal) as refused:
+            if isinstance(refused, Refusal):
+                # What a browser brings may choose an address: it is refused before anything is sent there.
+                refused = CallbackRefused("invalid_callback", refused.message)
             message = f"{refused} The provider says: “{refused.detail}”" if refused.detail else str(refused)
             await self._establishing.end(flow, "error", error=refused.error, message=message)
-            return self._to_result(flow)
+            return await self._to_result(flow)
         return await self._finish(
-            flow, replace(kept, code=back.code, callback_fields={**kept.callback_fields, **back.fields})
+            flow, replace(kept, code=back.code, callback_fields={**kept.callback_fields, **fields})
         )
+
+    async def _choosing(self, flow: Flow, browser: str | None) -> FlowSecrets | None:
+        """What a flow that waits for a choice has to choose from; None for any browser but the one that consented."""
+        if flow.detail != "awaiting_choice" or flow.status != "pending" or browser is None:
+            return None
+        kept = await self._flows.choosing(flow.org, flow.connection)
+        return kept if kept is not None and hmac.compare_digest(hash_state(browser), kept.browser) else None
+
+    async def _choose(self, flow: Flow, kept: FlowSecrets, form: Mapping[str, str], member: Principal | None) -> Away:
+        self._finished_by(member, flow, _page_of(flow))
+        chosen = form.get("choice", "")
+        if not (chosen.isascii() and chosen.isdigit() and len(chosen) < 6 and int(chosen) < len(kept.choices)):
+            raise bad_field("choice", "Choose one of the list.")
+        taken = await self._flows.take_choosing(flow.org, flow.connection)
+        if taken is None:
+            raise over()
+        flow, kept = taken
+        await self._establishing.choose(self._finished_by(member, flow, _page_of(flow)), kept, kept.choices[int(chosen)])
+        return await self._to_result(flow)
 
     def _finished_by(self, member: Principal | None, flow: Flow, back: str) -> Flow:
         """The flow in the name of the member who finishes it, where that takes one; of the flow's own org."""
@@ -204,19 +252,20 @@ class Consent:
 
     async def _click(self, flow: Flow, form: Mapping[str, str], browser: str | None) -> Away:
         integration, method = self._establishing.found(flow)
-        names = field_names(integration)
+        names = {item.name for item in asked_fields(integration, method)}
         typed = {name: value for name, value in form.items() if name in names and value}
-        fields = check_fields(integration, {**flow.fields, **typed})
+        fields = check_fields(integration, method, {**flow.fields, **typed})
         browser = browser or random.token_urlsafe(32)
         if not method.is_oauth:
-            return replace(await self._typed(flow, method, form, fields, browser), browser=browser)
+            return replace(await self._typed(flow, integration, method, form, fields, browser), browser=browser)
         client = await self._providers.client(flow.org, flow.integration)
         if client is None:
             raise over()
         provider = self._providers.resolve(method, client, fields)
-        begun = oauth_flow.begin(provider, flow.scopes)
+        begun = await self._establishing.begin(flow, method, provider)
         kept = FlowSecrets(
             verifier=begun.verifier,
+            request_token=begun.request_token,
             context=self._providers.context(client),
             redirect_uri=provider.redirect_uri,
             browser=hash_state(browser),
@@ -234,14 +283,18 @@ class Consent:
         return Away(url=begun.url, browser=browser)
 
     async def _typed(
-        self, flow: Flow, method: AuthMethod, form: Mapping[str, str], fields: Mapping[str, str], browser: str
+        self,
+        flow: Flow,
+        integration: Integration,
+        method: AuthMethod,
+        form: Mapping[str, str],
+        fields: Mapping[str, str],
+        browser: str,
     ) -> Away:
         """A credential typed into our page: kept like a code, so that it waits for the confirmation like one."""
-        given = {name: form.get(name, "") for name in INPUTS.get(method.type, ())}
-        try:
-            credential_from_input(method.type, given, accepts=accepts(method))
-        except InputRefused as refused:
-            raise bad_field(refused.field, f"{refused}.") from None
+        # What may be left out was, if it is empty.
+        given = {name: form.get(name, "") for name in method.asks if form.get(name) or name not in _MAY_BE_MISSING}
+        read_credential(integration, method, {**fields, **given})
         kept = FlowSecrets(browser=hash_state(browser), code=Secret(json.dumps(given)), callback_fields=fields)
         return await self._finish(flow, kept)
 
@@ -249,7 +302,7 @@ class Consent:
         """Redeems at once, or parks it until the org's backend has said who finished."""
         if self._verify != "redirect":
             await self._establishing.redeem(flow, kept)
-            return self._to_result(flow)
+            return await self._to_result(flow)
         handle = random.token_urlsafe(32)
         until = self._clock() + FLOW_LIFETIME
         if flow.redirect_url is None or not await self._flows.park(
@@ -277,22 +330,49 @@ class Consent:
             message=flow.message,
         )
 
-    def _to_result(self, flow: Flow) -> Away:
+    async def _to_result(self, flow: Flow) -> Away:
         """To the org's page if it asked for one, else to ours. The address carries no code (RFC 9700 §4.2)."""
-        if flow.redirect_url is not None and self._verify != "redirect":
+        now = await self._flows.find(flow.org, flow.connection)
+        has_to_choose = now is not None and now.detail == "awaiting_choice"
+        if flow.redirect_url is not None and self._verify != "redirect" and not has_to_choose:
             return Away(url=_with_query(flow.redirect_url, {"connection_id": flow.connection}))
         return Away(url=f"{self._links.public_url}{_page_of(flow)}")
 
 
+def _check_callback(
+    provider: Provider, kept: FlowSecrets, pairs: Sequence[tuple[str, str]]
+) -> oauth_flow.Callback:
+    if provider.grant == "oauth1":
+        return oauth1.check_callback(provider, kept.request_token or Secret(""), pairs)
+    return oauth_flow.check_callback(provider, pairs)
+
+
 def _inputs(integration: Integration, method: AuthMethod, flow: Flow) -> list[Input]:
     """The credential's parts, then the connection fields that are still to be asked for."""
+    # A key file holds the key that would be typed in by itself.
+    asks = ("key_file",) if method.key_file else method.asks
     inputs = [
-        Input(name=name, title=_TITLES.get(name, method.title), secret=name not in ("username", "client_id"))
-        for name in INPUTS.get(method.type, ())
+        Input(
+            name=name,
+            title=method.inputs.get(name) or _TITLES.get(name, method.title),
+            # Where the password is fixed the user name is the key.
+            secret=name not in _SHOWN or (name == "username" and method.password is not None),
+            required=name != "key_id",
+            is_long=name in ("private_key", "key_file"),
+        )
+        for name in asks
     ]
     inputs += [
-        Input(name=item.name, title=item.title, secret=item.secret, required=item.required, value=item.default or "")
-        for item in integration.fields
+        Input(
+            name=item.name,
+            title=item.title,
+            secret=item.secret,
+            required=item.required and item.name not in method.filled_in,
+            value=item.default or "",
+            description=str(item.schema.get("description", "")),
+            options=tuple(option for option in item.schema.get("enum", ()) if isinstance(option, str)),
+        )
+        for item in asked_fields(integration, method)
         if item.name not in flow.fields
     ]
     return inputs

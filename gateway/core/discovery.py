@@ -11,10 +11,10 @@ from gateway.core.catalogs import Catalogs
 from gateway.core.clients import OAuthClient
 from gateway.core.connections import SERVING, Connections
 from gateway.core.deprecations import shown
+from gateway.core.entered import asked_fields
 from gateway.core.grants import level_of
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
-from oauth.schemes import INPUTS
 from skills_catalog.exporting.skill_files import cli_example, skill_files
 from skills_catalog.model import AuthMethod, Integration, Skill
 
@@ -80,6 +80,7 @@ class Discovery:
             "effect": skill.effect,
             "idempotent": skill.idempotent,
             "scopes": list(skill.scopes),
+            **({"other_scopes": [list(choice) for choice in skill.other_scopes]} if skill.other_scopes else {}),
             "auth": list(skill.auth),
             "parameters": skill.input_schema,
             "examples": [
@@ -205,8 +206,11 @@ def _method(integration: Integration, method: AuthMethod) -> Json:
         "name": method.name,
         "type": method.type,
         "title": method.title,
-        "credentials": list(INPUTS.get(method.type, ())),
-        "fields": [{"name": item.name, "title": item.title, "required": item.required} for item in integration.fields],
+        "credentials": list(method.asks),
+        "fields": [
+            {"name": item.name, "title": item.title, "required": item.required, **({"secret": True} if item.secret else {})}
+            for item in asked_fields(integration, method)
+        ],
     }
 
 

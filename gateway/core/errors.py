@@ -56,6 +56,9 @@ CODES: Mapping[str, Code] = {
     "plan_limit_reached": Code(
         403, "The org's plan has no room for it, or does not hold it.", "Raise the plan at `action_url`, or make room."
     ),
+    "approval_required": Code(
+        403, "A person has to approve this call first.", "Give `action_url` to a member of the org; poll the run."
+    ),
     "scope_not_allowed": Code(403, "The key may not use this integration.", "Use a key with that scope."),
     "not_found": Code(
         404, "There is no such thing, or it is not yours.", "Check the name; `hint` has the nearest."
@@ -174,3 +177,9 @@ class Refusal(Exception):
             if value is not None:
                 body[name] = value
         return body
+
+
+def bad_param(path: str, keyword: str, message: str) -> Refusal:
+    """`bad_request` that names the param: where in it (`labels/0`), and which keyword of a schema it is nearest to."""
+    field = {"path": path, "keyword": keyword, "message": message}
+    return Refusal("bad_request", message, details={"fields": [field]})

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from gateway.core.ids import new_ordered_id
 
 #: What the types of events begin with.
-KINDS = ("api_key", "connection", "device", "hook", "limit", "member", "org", "plan", "run", "skill", "webhook")
+KINDS = ("api_key", "approval", "connection", "device", "hook", "limit", "member", "org", "plan", "run", "skill", "webhook")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

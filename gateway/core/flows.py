@@ -8,6 +8,10 @@ from typing import Literal, Protocol
 
 from gateway.core.events import Actor
 from oauth.secret import Secret
+from oauth.tokens import TokenAnswer
+
+#: Seconds from the wish to the click, from the click to the callback, and for a choice.
+FLOW_LIFETIME = 600.0
 
 FlowStatus = Literal["pending", "connected", "error"]
 
@@ -36,7 +40,8 @@ class Flow:
     #: It renews a connection that exists; the account must stay the same.
     renews: bool = False
     status: FlowStatus = "pending"
-    #: `awaiting_confirmation` while the org's backend has still to confirm.
+    #: `awaiting_confirmation` while the org's backend has still to confirm, `awaiting_choice` while the person has to
+    #: say which of several sites or tenants is meant.
     detail: str | None = None
     error: str | None = None
     message: str | None = None
@@ -46,11 +51,23 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of several things that the account has, of which the connection is for one: a site, a tenant."""
+
+    #: The connection fields that it fills in.
+    fields: Mapping[str, str]
+    #: What a person knows it by.
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSecrets:
     """What a started flow must keep to itself; sealed at rest."""
 
-    #: PKCE verifier (RFC 7636); None for a method without PKCE.
+    #: PKCE verifier (RFC 7636), None for a method without; of OAuth 1.0a the secret of the request token.
     verifier: Secret | None = None
+    #: OAuth 1.0a: the request token, which must come back equal.
+    request_token: Secret | None = None
     #: The callback path's context, which must come back equal: `github` or `github.org_…`.
     context: str = ""
     redirect_uri: str = ""
@@ -60,6 +77,9 @@ class FlowSecrets:
     code: Secret | None = None
     #: Connection fields copied from the callback's query (`realmId`).
     callback_fields: Mapping[str, str] = field(default_factory=dict)
+    #: Set once the credential is there and the person has still to choose: what was granted, and the choices.
+    granted: TokenAnswer | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 class FlowStore(Protocol):
@@ -89,6 +109,18 @@ class FlowStore(Protocol):
 
     async def take_parked(self, org: str, connection: str, handle: bytes) -> tuple[Flow, FlowSecrets] | None:
         """The confirmation: gives the parked code out once."""
+        ...
+
+    async def await_choice(self, org: str, connection: str, *, secrets: FlowSecrets, expires_at: float) -> bool:
+        """The credential is there, a choice is missing: keeps both until the person has made it."""
+        ...
+
+    async def choosing(self, org: str, connection: str) -> FlowSecrets | None:
+        """What `await_choice` kept, to be shown to the browser that it is for."""
+        ...
+
+    async def take_choosing(self, org: str, connection: str) -> tuple[Flow, FlowSecrets] | None:
+        """The choice is made: gives it out once."""
         ...
 
     async def finish(

@@ -10,7 +10,7 @@ import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from gateway.core.answers import Result
+from gateway.core.answers import Result, says_no
 from gateway.core.call import Call, Plan
 from gateway.core.carrying import Carrier
 from gateway.core.catalogs import Catalogs
@@ -86,7 +86,7 @@ class Following:
             return Step(run=_ended(run, "failed", now, refusal=_too_long(run)))
         plan = await self._preparation.plan(self._question(skill, run, call, kept["id"]))
         try:
-            result = await self._carrier.ask(plan)
+            _, result = await self._carrier.ask(plan)
         except Refusal as refusal:
             if refusal.code == "token_expired":
                 raise
@@ -94,9 +94,11 @@ class Following:
         if result.status in _NOT_NOW:
             retry = result.meta.get("upstream", {}).get("retry_after", "")
             return self._again(skill, kept, run, int(retry) * 1000 if str(retry).isdigit() else None)
-        return self._read(skill.poll, kept, run, result, now)
+        return self._read(skill.poll, kept, run, plan.skill, result, now)
 
-    def _read(self, poll: Mapping[str, Any], kept: Mapping[str, Any], run: Run, result: Result, now: float) -> Step:
+    def _read(
+        self, poll: Mapping[str, Any], kept: Mapping[str, Any], run: Run, teller: Skill, result: Result, now: float
+    ) -> Step:
         body = _body(result)
         state, progress = _found(poll["status"], body), _found(poll.get("progress"), body)
         if not 200 <= result.status < 300:
@@ -105,6 +107,8 @@ class Following:
             if state in poll.get(states, ()):
                 ended = replace(_ended(run, name, now, status=result.status), progress=progress)
                 return Step(run=ended, result=_own(_part(poll, body, result), run))
+        if says_no(teller, result.status, result.data):
+            return Step(run=_ended(run, "failed", now, status=result.status), result=_own(result, run))
         return Step(
             run=replace(run, state="polling", status=run.status),
             due_at=int((now + _every(poll)) * 1000),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from gateway.core.answers import Result
+from gateway.core.approvals import Approvals
 from gateway.core.asked import restored, stored
 from gateway.core.call import Call, Plan
 from gateway.core.carrying import Carrier, PlainRecord, Record, running
@@ -42,6 +43,7 @@ class Gateway:
         self,
         *,
         preparation: Preparation,
+        approvals: Approvals,
         carrier: Carrier,
         once: Once,
         later: Later,
@@ -57,6 +59,7 @@ class Gateway:
         clock: Callable[[], float],
     ) -> None:
         self._preparation = preparation
+        self._approvals = approvals
         self._carrier = carrier
         self._once = once
         self._later = later
@@ -80,7 +83,9 @@ class Gateway:
         Raises `Refusal` where there is no answer to give.
         """
         plan = await self._preparation.plan(call)
-        if call.is_async or call.wait is not None:
+        if (decided := await self._approvals.hold(plan)) is not None:
+            answer: Result | Accepted = await self._later.decided(plan, decided)
+        elif call.is_async or call.wait is not None:
             answer = await self._later.add(plan)
         elif call.idempotency_key is not None:
             answer = await self._once.answer(plan)
@@ -91,6 +96,7 @@ class Gateway:
     async def stream(self, call: Call) -> RawResult:
         """The same call with its body streamed through (`?raw=1`), in flat memory."""
         plan = await self._preparation.plan(call)
+        await self._approvals.hold(plan)
         if plan.example is not None:
             return _streamed(await self._carrier.carry(plan, self._plain))
         plan, stream = await self._carrier.stream(plan, self._plain)
@@ -107,7 +113,9 @@ class Gateway:
         """Does once more, as a new run, what an earlier one was asked. Raises `conflict` where that may not be."""
         run, request = await self._book.again(principal, run_id, is_sure=is_sure)
         call = restored(request, principal, run.integration, run.action, run.user)
-        added = await self._later.add(await self._preparation.plan(replace(call, is_async=True)))
+        plan = await self._preparation.plan(replace(call, is_async=True))
+        await self._approvals.hold(plan)
+        added = await self._later.add(plan)
         assert isinstance(added, Accepted)
         return added
 

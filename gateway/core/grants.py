@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from gateway.approval_rules import NONE, ApprovalRule, read_rule
 from gateway.patterns import fits, within
 from skills_catalog.model import Effect, Skill
 
@@ -48,6 +49,8 @@ class Grant:
     users: tuple[str, ...] | None = None
     #: Ids of the only connections that may serve its calls.
     connections: tuple[str, ...] | None = None
+    #: Calls that a person has to approve first.
+    approval: ApprovalRule = NONE
     #: Unix seconds.
     expires_at: float | None = None
 
@@ -94,6 +97,7 @@ class Grant:
             deny=tuple(dict.fromkeys((*self.deny, *other.deny))),
             users=_both_limits(self.users, other.users),
             connections=_both_limits(self.connections, other.connections),
+            approval=self.approval.and_also(other.approval),
             expires_at=min((at for at in (self.expires_at, other.expires_at) if at is not None), default=None),
         )
 
@@ -101,12 +105,19 @@ class Grant:
         """All but the expiry, which has a column of its own."""
         names = [item.name for item in fields(self) if item.name != "expires_at"]
         values = {name: getattr(self, name) for name in names}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: _written(value) for name, value in values.items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, expires_at: float | None = None) -> Grant:
         read: dict[str, Any] = {name: tuple(given) if isinstance(given, list) else given for name, given in value.items()}
+        read["approval"] = read_rule(value.get("approval") or {})
         return cls(**read, expires_at=expires_at)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, ApprovalRule):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def level_of(skill: Skill) -> Level:

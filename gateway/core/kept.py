@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import orjson
 
-from gateway.core.answers import Result
+from gateway.core.answers import Result, says_no
 from gateway.core.blobs import BlobBroken, BlobStore
 from gateway.core.call import Plan
 from gateway.core.runs import AnswerIndex, Run, RunStore
@@ -89,7 +89,7 @@ class AnswerCache:
                 await self._index.withdraw(org, f"{_group(plan)}:")
             return
         ttl = _ttl(plan)
-        if ttl is None or not 200 <= result.status < 300:
+        if ttl is None or not 200 <= result.status < 300 or says_no(plan.skill, result.status, result.data):
             return
         # Where the run itself is asked for, its answer is kept already, and for longer.
         size = await self._kept.size(org, plan.run_id)

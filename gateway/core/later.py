@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.core.answers import Result
-from gateway.core.asked import fingerprint_of, restored, scope_of, stored
+from gateway.core.asked import digest_of, fingerprint_of, is_held, restored, scope_of, stored
 from gateway.core.call import Call, Plan
 from gateway.core.carrying import Carrier, running
 from gateway.core.changes import Changes
@@ -18,7 +18,7 @@ from gateway.core.errors import Refusal
 from gateway.core.following import Following, Step
 from gateway.core.kept import KeptAnswers
 from gateway.core.keys import Principal
-from gateway.core.once import Accepted, LeasedRecord, Once, Stopped, lost
+from gateway.core.once import Accepted, LeasedRecord, Once, Stopped, check_same_body, lost
 from gateway.core.preparation import Preparation
 from gateway.core.run_book import RunBook
 from gateway.core.runs import Leased, Run, RunQueue
@@ -74,26 +74,30 @@ class Later:
             run,
             request=stored(plan),
             is_safe=plan.skill.idempotent,
-            priority=_priority(plan),
+            priority=priority_of(plan),
             due_at=now,
             idempotency=scope_of(plan) if keyed else None,
             fingerprint=fingerprint_of(plan) if keyed else None,
             callback_url=call.callback_url,
         )
-        if older is None:
-            self._changes.tell("queue")
-        else:
-            run = older
-        if older is not None and (call.wait is not None or older.is_over):
-            try:
-                return await self._once.replay(plan, older, wait=call.wait or 0.0)
-            except Refusal as refusal:
-                if refusal.code != "sync_timeout_upgrade_async":
-                    raise
-                return Accepted(run_id=older.id, state=older.state)
+        if older is not None:
+            return await self.decided(plan, older)
+        self._changes.tell("queue")
         if call.wait:
             return await self._waited(run, call.wait)
         return Accepted(run_id=run.id, state=run.state)
+
+    async def decided(self, plan: Plan, older: Run) -> Accepted | Result:
+        """What became of the run that an Idempotency-Key stands for."""
+        check_same_body(plan, older)
+        if plan.call.is_async and plan.call.wait is None and not older.is_over:
+            return Accepted(run_id=older.id, state=older.state)
+        try:
+            return await self._once.replay(plan, older, wait=plan.call.wait)
+        except Refusal as refusal:
+            if refusal.code != "sync_timeout_upgrade_async" or plan.call.wait is None:
+                raise
+            return Accepted(run_id=older.id, state=older.state)
 
     async def _waited(self, run: Run, seconds: float) -> Accepted | Result:
         found = await self._book.until_over(run, seconds)
@@ -258,6 +262,8 @@ class RunWorker:
 
     async def _begin(self, leased: Leased, call: Call) -> None:
         plan = await self._preparation.plan(call, run_id=leased.run.id)
+        if is_held(leased.request) and digest_of(leased.request) != plan.integration.digest:
+            raise Refusal("conflict", "The integration's definition has changed since a person approved this call.")
         record = _QueuedRecord(
             self._record(leased),
             leased,
@@ -360,7 +366,8 @@ class _QueuedRecord:
             await self._record.broken_off(plan, run)
 
 
-def _priority(plan: Plan) -> int:
+def priority_of(plan: Plan) -> int:
+    """How soon a worker takes it up, beside others of its org: short work goes first."""
     return _LONG if plan.skill.poll is not None or plan.request.timeout > _LONG_TIMEOUT else _SHORT
 
 

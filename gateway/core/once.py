@@ -128,13 +128,7 @@ class Once:
 
     async def replay(self, plan: Plan, older: Run, *, wait: float | None = None) -> Result:
         """The answer of the run that the key was used for, waited for where it goes on."""
-        if older.fingerprint != fingerprint_of(plan):
-            raise Refusal(
-                "idempotency_conflict",
-                "This Idempotency-Key was used for another body. Take a new key for a new call.",
-                run_id=older.id,
-                retryable=False,
-            )
+        check_same_body(plan, older)
         run = await self._book.until_over(older, self._ceiling if wait is None else wait)
         if not run.is_over:
             raise too_long(run.id, self._book.poll_url(run.id))
@@ -149,6 +143,17 @@ class Once:
                 retryable=False,
             )
         return Result(status=result.status, data=result.data, meta={**result.meta, "replayed": True})
+
+
+def check_same_body(plan: Plan, older: Run) -> None:
+    """Raises `idempotency_conflict` where the key of the older run was used for something else."""
+    if older.fingerprint != fingerprint_of(plan):
+        raise Refusal(
+            "idempotency_conflict",
+            "This Idempotency-Key was used for another body. Take a new key for a new call.",
+            run_id=older.id,
+            retryable=False,
+        )
 
 
 def lost(run: Run) -> Mapping[str, Any]:

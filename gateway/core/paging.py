@@ -13,12 +13,10 @@ import msgspec
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from gateway.core.answers import Result
+from gateway.core.answers import Result, says_no
 from gateway.core.call import Call, Plan
 from gateway.core.errors import Refusal
 from gateway.core.raw_json import Text, array, at, head_of, items_of, replaced
-from gateway.core.request import UpstreamRequest
-from oauth.connections import Held
 from skills_catalog.model import Skill
 
 #: Pages of one call, whatever the caller asks for.
@@ -29,9 +27,9 @@ _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))', re.IGNORECASE)
 _URL_PART = re.compile(r"[\x21-\x7e]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-Ask = Callable[[Plan], Awaitable[Result]]
-#: The request of a plan with another credential, or with other params.
-Rebuilt = Callable[[Plan, Held | None, Mapping[str, Any]], UpstreamRequest]
+Ask = Callable[[Plan], Awaitable[tuple[Plan, Result]]]
+#: The plan with the request that its params, or its link, make.
+Rebuilt = Callable[[Plan], Plan]
 
 
 def pages_of(skill: Skill) -> Mapping[str, Any] | None:
@@ -84,7 +82,7 @@ class Paging:
         A page that cannot be had ends it; what has come is given back.
         """
         page = plan.skill.page
-        if page is None or plan.call.pages is None or plan.example is not None or not 200 <= first.status < 300:
+        if page is None or plan.call.pages is None or plan.example is not None or not _is_page(plan, first):
             return first
         until = self._clock() + self._seconds
         pages, result, said = _Pages(), first, {}
@@ -95,7 +93,12 @@ class Paging:
                 said = {"stopped": "no items", **_where(plan, page)}
                 break
             pages.add(found)
-            following = self._next(plan, page, result, pages, found)
+            try:
+                following = self._next(plan, page, result, pages, found)
+            except Refusal:
+                # What the upstream says of the next page cannot stand in a request.
+                said = {"stopped": "next page refused"}
+                break
             if following is None:
                 break
             if isinstance(following, str):
@@ -105,11 +108,11 @@ class Paging:
                 said = {"stopped": stopped, **_where(following, page)}
                 break
             try:
-                result = await ask(following)
+                following, result = await ask(following)
             except Refusal as refusal:
                 said = {"stopped": refusal.code, **_where(following, page)}
                 break
-            if not 200 <= result.status < 300:
+            if not _is_page(following, result):
                 said = {"stopped": "upstream_status", "upstream_status": result.status, **_where(following, page)}
                 break
             plan = following
@@ -151,8 +154,7 @@ class Paging:
             return "page is no number"
 
     def _with(self, plan: Plan, changed: Mapping[str, Any]) -> Plan:
-        params = {**plan.params, **changed}
-        return replace(plan, params=params, request=self._rebuilt(plan, plan.held, params))
+        return self._rebuilt(replace(plan, params={**plan.params, **changed}, link=None))
 
     def _by_link(self, plan: Plan, param: str | None, url: str) -> Plan | str | None:
         """By the param if the link has it, else the link itself; never to another origin."""
@@ -173,7 +175,11 @@ class Paging:
             return "link refused"
         if (parts.path, parts.query) == (plan.request.path, plan.request.query):
             return None
-        return replace(plan, request=replace(plan.request, path=parts.path, query=parts.query))
+        return self._rebuilt(replace(plan, link=f"{parts.path}?{parts.query}"))
+
+
+def _is_page(plan: Plan, result: Result) -> bool:
+    return 200 <= result.status < 300 and not says_no(plan.skill, result.status, result.data)
 
 
 def _is_last(page: Mapping[str, Any], data: bytes, plan: Plan, seen: int, found: Sequence[Text]) -> bool:

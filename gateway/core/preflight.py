@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.access import approval_required, needs_approval
 from gateway.core.budgets import Budgets
 from gateway.core.call import Call, Plan
 from gateway.core.limits import Limits
 from gateway.core.preparation import Preparation
 from gateway.core.redaction import redact, spellings
-from gateway.core.request import UpstreamRequest
+from gateway.core.request import Pieces, UpstreamRequest
 
 #: How much of a request's body is shown.
 _MOST_BODY = 64 * 1024
@@ -32,6 +33,8 @@ class Preflight:
             return shown
         left = await self._limits.left(call.principal, plan.skill)
         problems += [refusal.body() for refusal in left.refusals]
+        if needs_approval(call.principal, plan.skill, plan.params):
+            problems.append(approval_required().body())
         if (paced := await self._budgets.left(plan)) is not None:
             problems.append(paced.body())
         return {
@@ -52,20 +55,33 @@ def _masked(request: UpstreamRequest) -> dict[str, Any]:
     def hidden(text: str) -> str:
         return redact(text.encode(), spelled)[0].decode(errors="replace")
 
+    def pair(text: str) -> str:
+        name, joint, value = text.partition("=")
+        return f"{name}{joint}[secret]" if name in request.credential_params and value else hidden(text)
+
+    query = "&".join(pair(one) for one in request.query.split("&"))
     headers = [
         {"name": name, "value": "[secret]" if name.lower() in request.credential_headers else hidden(value)}
         for name, value in request.headers
     ]
-    body = request.body
+    body = None if request.body is None else _text_of(request.body)
     # Masked whole: half a secret at the cut would not be found.
     shown = None if body is None else redact(body, spelled)[0][:_MOST_BODY].decode("utf-8", "replace")
+    size = 0 if request.body is None else len(request.body)
     return {
         "method": request.method,
-        "url": hidden(request.url),
+        "url": hidden(f"{request.origin}{request.path}") + (f"?{query}" if query else ""),
         "headers": headers,
         "body": shown,
-        **({"body_bytes": len(body)} if body is not None and len(body) > _MOST_BODY else {}),
+        **({"body_bytes": size} if size > _MOST_BODY or isinstance(request.body, Pieces) else {}),
     }
+
+
+def _text_of(body: bytes | Pieces) -> bytes:
+    """What of a body can be shown: of a file that is read on sending only what it is."""
+    if isinstance(body, bytes):
+        return body
+    return b"".join(piece if isinstance(piece, bytes) else piece.about.encode() for piece in body.pieces)
 
 
 def _connection(plan: Plan) -> dict[str, Any] | None:

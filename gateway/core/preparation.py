@@ -15,17 +15,20 @@ from gateway.core.asked import upstream_key
 from gateway.core.call import Call, Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
-from gateway.core.credentials import Credentials, fields_of, injection
+from gateway.core.credentials import Credentials, fields_of
 from gateway.core.errors import Refusal
+from gateway.core.file_params import NO_FILES, GivenFiles, given_files
+from gateway.core.files import Files
 from gateway.core.ids import new_ordered_id
 from gateway.core.links import Links
+from gateway.core.outgoing import Outgoing
 from gateway.core.paging import check_pages, with_page_size
-from gateway.core.request import UpstreamRequest
 from gateway.core.requests import build_request
 from gateway.core.sandbox import best_example
 from gateway.core.scopes import check_scopes
 from oauth.connections import Held
 from skills_catalog.model import Integration, Problem, Skill
+from skills_catalog.samples import sample_value
 from skills_catalog.validation import problems
 
 #: Where a request of the sandbox would go (RFC 6761 §6.4).
@@ -84,6 +87,8 @@ class Preparation:
         catalogs: Catalogs,
         connections: Connections,
         credentials: Credentials,
+        outgoing: Outgoing,
+        files: Files,
         links: Links,
         plans: Plans,
         clock: Callable[[], float],
@@ -91,6 +96,8 @@ class Preparation:
         self._catalogs = catalogs
         self._connections = connections
         self._credentials = credentials
+        self._outgoing = outgoing
+        self._files = files
         self._links = links
         self._plans = plans
         self._clock = clock
@@ -102,7 +109,8 @@ class Preparation:
         held = await self._connection(call, integration, skill, user, _RAISED)
         if held is not None:
             held = await self._credentials.fresh(integration, held)
-        return self._planned(call, integration, skill, user, held, run_id)
+        files = await given_files(self._files, call.principal, skill, call.params)
+        return self._planned(call, integration, skill, user, held, files, run_id)
 
     async def blockers(self, call: Call) -> tuple[Plan | None, Sequence[Refusal]]:
         """What is in the way of a call, all at once; and its plan where a request can be made nevertheless.
@@ -112,20 +120,26 @@ class Preparation:
         noted = Noted()
         integration, skill = self._catalogs.find(call.integration, call.action)
         user = self._check(call, integration, skill, noted)
-        held, plan = None, None
+        held, plan, files = None, None, NO_FILES
         with noted:
-            held = await self._connection(call, integration, skill, user, noted)
+            found = await self._connection(call, integration, skill, user, noted)
+            held = None if found is None else await self._credentials.whole(integration, found)
+        with noted:
+            files = await given_files(self._files, call.principal, skill, call.params)
         with noted:
             if not noted.refusals or held is not None:
-                plan = self._planned(call, integration, skill, user, held, None)
+                plan = self._planned(call, integration, skill, user, held, files, None)
         return plan, noted.refusals
 
-    def rebuilt(self, plan: Plan, held: Held | None, params: Mapping[str, Any] | None = None) -> UpstreamRequest:
-        """The request of a plan with another credential, or with other params."""
+    def rebuilt(self, plan: Plan) -> Plan:
+        """The plan with its request made anew: for another credential, other params, or one more sending."""
         key = None
         if plan.skill.idempotency is not None:
             key = upstream_key(plan.call, plan.user, plan.connection, plan.skill, plan.run_id)
-        return _request(plan.integration, plan.skill, plan.params if params is None else params, held, key)
+        request = self._outgoing.request(
+            plan.integration, plan.skill, plan.params, plan.held, files=plan.files, key=key, link=plan.link
+        )
+        return replace(plan, request=request)
 
     def _check(self, call: Call, integration: Integration, skill: Skill, blocked: Blocked) -> str:
         principal = call.principal
@@ -166,7 +180,14 @@ class Preparation:
         return held
 
     def _planned(
-        self, call: Call, integration: Integration, skill: Skill, user: str, held: Held | None, run_id: str | None
+        self,
+        call: Call,
+        integration: Integration,
+        skill: Skill,
+        user: str,
+        held: Held | None,
+        files: GivenFiles,
+        run_id: str | None,
     ) -> Plan:
         started_at = int(self._clock() * 1000)
         run_id = run_id or new_ordered_id("run", started_at)
@@ -175,7 +196,8 @@ class Preparation:
             # Whatever no request could be made of is refused as it would be live; a connection might fill in the rest.
             filled = {param.name: "sandbox" for param in skill.params.values() if param.default_from}
             params: Mapping[str, Any] = {**filled, **call.params}
-            request = build_request(integration, skill, params, base_url=_NOWHERE)
+            fields = {item.name: sample_value(item) for item in integration.fields}
+            request = build_request(integration, skill, params, base_url=_NOWHERE, fields=fields, files=files)
         else:
             example, params = None, _with_defaults(skill, call.params, held)
             if call.pages is not None:
@@ -184,7 +206,7 @@ class Preparation:
             if skill.idempotency is not None:
                 key = upstream_key(call, user, held.connection.id if held else None, skill, run_id)
                 params = _with_key(skill, params, key)
-            request = _request(integration, skill, params, held, key)
+            request = self._outgoing.request(integration, skill, params, held, files=files, key=key)
         return Plan(
             call=call,
             integration=integration,
@@ -195,6 +217,7 @@ class Preparation:
             request=request,
             run_id=run_id,
             started_at=started_at,
+            files=files,
             example=example,
         )
 
@@ -212,24 +235,6 @@ def bad_params(skill: Skill, found: Sequence[Problem]) -> Refusal:
 def _shown(problem: Problem) -> dict[str, str]:
     shown = {"path": problem.path, "keyword": problem.keyword, "message": problem.message}
     return shown | {"suggestion": problem.suggestion} if problem.suggestion else shown
-
-
-def _request(
-    integration: Integration, skill: Skill, params: Mapping[str, Any], held: Held | None, key: str | None = None
-) -> UpstreamRequest:
-    if held is None:
-        request = build_request(integration, skill, params)
-    else:
-        request = build_request(
-            integration,
-            skill,
-            params,
-            fields=fields_of(held),
-            injection=injection(integration, held),
-            secrets=held.credential.secrets(),
-        )
-    header = (skill.idempotency or {}).get("header")
-    return request if key is None or header is None else replace(request, headers=(*request.headers, (header, key)))
 
 
 def _with_key(skill: Skill, params: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -11,13 +11,18 @@ from gateway.core.errors import Refusal
 from gateway.core.remember import Remembered
 from gateway.core.requests import fill_address
 from oauth.connections import Connection, Credential
-from oauth.provider import Provider
+from oauth.provider import Grant, Provider
 from oauth.secret import Secret
 from skills_catalog.model import AuthMethod, Integration
 
-#: Types of auth methods that no connect flow can make yet.
-NOT_YET = ("oauth1", "jwt_bearer")
 Tenancy = Literal["one_owner", "separate"]
+
+_GRANTS: Mapping[str, Grant] = {
+    "client_credentials": "client_credentials",
+    "jwt_bearer": "jwt_bearer",
+    "session": "session",
+    "oauth1": "oauth1",
+}
 
 
 class Providers:
@@ -71,10 +76,7 @@ class Providers:
 
     def unavailable_reason(self, org: str, integration: Integration, client: OAuthClient | None) -> str | None:
         """Why nobody of an org can connect the integration, ready to act on; None where somebody can."""
-        methods = [method for method in integration.auth if method.type not in NOT_YET]
-        if not methods:
-            return f"{integration.name} is let in by {integration.auth[0].type} alone, which this version cannot do."
-        if client is not None or any(not method.is_oauth for method in methods):
+        if client is not None or any(not method.is_oauth for method in integration.auth):
             return None
         return self.missing_client(org, integration)
 
@@ -103,52 +105,63 @@ class Providers:
 
         Raises `Refusal` where a connection field cannot stand in one of its addresses.
         """
-        if method.type == "client_credentials" and credential is not None and credential.client_id:
-            client_id, secret = credential.client_id, credential.client_secret
-            extra: Mapping[str, Secret] = {}
-        elif client is not None:
+        client_id, secret = "", None
+        extra: Mapping[str, Secret] = {}
+        if client is not None:
             client_id, secret, extra = client.client_id, client.client_secret, client.extra
-        else:
+        if method.type == "client_credentials" and credential is not None and credential.client_id:
+            client_id, secret, extra = credential.client_id, credential.client_secret, {}
+        elif client is None and method.type not in ("jwt_bearer", "session"):
             raise Refusal("forbidden", f"There is no OAuth client for the method {method.name!r}.")
 
         def address(url: str | None) -> str | None:
             return fill_address(url, fields) if url else None
 
-        key, key_id = extra.get("private_key"), extra.get("key_id")
+        key, key_id = extra.get("private_key"), extra["key_id"].reveal() if "key_id" in extra else None
+        if method.type == "jwt_bearer" and credential is not None:
+            key, key_id = credential.private_key, credential.key_id
         return Provider(
-            grant="client_credentials" if method.type == "client_credentials" else "authorization_code",
+            grant=_GRANTS.get(method.type, "authorization_code"),
+            fields=fields,
             client_id=client_id,
             client_secret=secret,
             redirect_uri=self.redirect_uri(client) if client is not None else "",
+            request_token_url=address(method.request_token_url),
             authorization_url=address(method.authorization_url),
             token_url=address(method.token_url) or "",
             refresh_url=address(method.refresh_url),
             revocation_url=address(method.revocation_url),
             issuer=address(method.issuer),
             scopes=method.scopes.default,
+            always=method.scopes.always,
             separator=method.scopes.separator,
+            scope_param=method.scopes.param,
             answer_separator=method.scopes.answer_separator,
             implies=method.scopes.implies,
             pkce=method.pkce,
             token_auth=method.token_auth,
+            token_method=method.token_method,
             token_body=method.token_body,
             token_headers=method.token_headers,
             authorize_params=method.authorize_params,
             token_params=method.token_params,
             refresh_params=method.refresh_params,
             token_path=method.token_path,
+            token_answer=method.token_answer,
             copy_from_token=method.copy_from_token,
             copy_from_callback=method.copy_from_callback,
             lifetime=method.lifetime,
+            signature=method.signature,
+            claims=method.claims,
             private_key=key,
-            key_id=key_id.reveal() if key_id is not None else None,
+            key_id=key_id,
         )
 
     async def for_connection(self, connection: Connection, credential: Credential) -> Provider | None:
         """The authorization server that renews a connection's credential; None where nothing can be renewed."""
         integration = self._catalogs.current.get(connection.integration)
         method = integration.method(connection.method) if integration else None
-        if method is None or method.type not in ("oauth2", "client_credentials"):
+        if method is None or not (method.type == "oauth2" or method.is_own_grant):
             return None
         client = await self.client(connection.org, connection.integration)
         if client is None and method.is_oauth:

@@ -1,7 +1,8 @@
 """When a request is made again by itself, and when not at all for a while.
 
 Only what is safe to repeat is: the action is idempotent, or the request provably never left. Whoever fails
-again and again is left alone for some seconds, by org and host.
+again and again is left alone for some seconds, by org and host. What is made again is made anew: a signature holds for
+its own time, and for once.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class Repeats:
 
     def __init__(
         self,
+        rebuilt: Callable[[Plan], Plan],
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self._rebuilt = rebuilt
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -74,6 +77,7 @@ class Repeats:
                 self._answered(where)
                 return answer
             await self._sleep(pause)
+            request = self._rebuilt(plan).request
         raise AssertionError("the last attempt answers or raises")
 
     def _enter(self, plan: Plan, where: tuple[str, str]) -> None:

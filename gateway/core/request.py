@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
+
+
+class Readable(Protocol):
+    """Bytes that are read only when they are needed, as often as that is."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def about(self) -> str:
+        """What stands for them where they are not shown."""
+        ...
+
+    def read(self) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A body that is put together while it is sent: files go through without being held."""
+
+    pieces: tuple[bytes | Readable, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return sum(len(piece) if isinstance(piece, bytes) else piece.size for piece in self.pieces)
+
+    async def read(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            async with aclosing(piece.read()) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +55,7 @@ class UpstreamRequest:
     #: Already percent-encoded, without `?`; may hold a credential.
     query: str = field(default="", repr=False)
     headers: Headers = field(default=(), repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Pieces | None = field(default=None, repr=False)
     #: Seconds for the whole exchange.
     timeout: float = 30.0
     #: Safe to repeat after it may have arrived.
@@ -30,12 +64,18 @@ class UpstreamRequest:
     follow_redirects: bool = False
     #: Names of the headers (lower case) that carry the credential.
     credential_headers: frozenset[str] = frozenset()
-    #: The query holds the credential.
-    credential_in_query: bool = False
+    #: Names in the query, as they are sent, that carry the credential.
+    credential_params: frozenset[str] = frozenset()
+    #: It holds for one sending: whoever sends it again makes it anew, with a signature of that time.
+    once: bool = False
     #: A person typed the host, so that an unusual port is open only where the operator allows any.
     host_is_typed: bool = False
     #: The credential's secrets, wherever they stand: kept out of answers, logs and redirects to another origin.
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def credential_in_query(self) -> bool:
+        return bool(self.credential_params)
 
     @property
     def url(self) -> str:

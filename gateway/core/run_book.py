@@ -158,8 +158,13 @@ class RunBook:
             "poll_url": self.poll_url(run.id),
         }
         if run.state == "awaiting_approval":
-            shown["action_url"] = f"{self._public_url}/approvals/{run.id}"
+            shown["action_url"] = approval_page(self._public_url, run.id)
         return shown
+
+
+def approval_page(public_url: str, run_id: str) -> str:
+    """Where a person decides whether a run goes on."""
+    return f"{public_url}/approvals/{run_id}"
 
 
 def ended_event(run: Run, now: float) -> Event:

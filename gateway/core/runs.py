@@ -122,8 +122,12 @@ class RunQueue(Protocol):
         idempotency: str | None = None,
         fingerprint: str | None = None,
         callback_url: str | None = None,
+        events: Sequence[Event] = (),
     ) -> Run | None:
-        """Puts a run in line, or lays it aside where `due_at` is None. Gives back an older one as `claim` does."""
+        """Puts a run in line, or lays it aside where `due_at` is None; `events` tell of it.
+
+        Gives back an older one as `claim` does.
+        """
         ...
 
     async def promote(self, run: Run, *, owner: str, seconds: float, is_safe: bool, request: bytes) -> None:
@@ -170,8 +174,10 @@ class RunQueue(Protocol):
         """Runs whose lease has run out, taken over: whether each was sent, is safe to repeat, and is of the queue."""
         ...
 
-    async def cancel(self, org: str, run_id: str, run: Run, events: Sequence[Event] = ()) -> bool:
-        """Ends a run that nobody is carrying out. False where somebody is, or it is over."""
+    async def cancel(
+        self, org: str, run_id: str, run: Run, events: Sequence[Event] = (), *, state: str | None = None
+    ) -> bool:
+        """Ends a run that nobody is carrying out. False where somebody is, it is over, or not in that state."""
         ...
 
     async def stop(self, org: str, run_id: str) -> bool:
@@ -182,8 +188,10 @@ class RunQueue(Protocol):
         """What was asked, as it was stored; None where that is not kept."""
         ...
 
-    async def resume(self, org: str, run_id: str, *, state: str, due_at: int) -> bool:
-        """Puts a run in line that was laid aside in that state."""
+    async def resume(
+        self, org: str, run_id: str, *, state: str, due_at: int, events: Sequence[Event] = ()
+    ) -> bool:
+        """Puts a run in line that was laid aside in that state; what held it together without a key is let go."""
         ...
 
     async def forget_keys(self, before: int) -> int:

@@ -20,7 +20,10 @@ def check_scopes(links: Links, integration: Integration, skill: Skill, held: Hel
     if not skill.scopes or connection.scopes is None or method is None or not method.is_oauth:
         return
     granted = closure(connection.scopes, method.scopes.implies)
-    missing = [scope for scope in skill.scopes if scope not in granted]
+    # Of several sets that are each enough, the one that lacks least is asked for.
+    missing = min(
+        ([scope for scope in choice if scope not in granted] for choice in (skill.scopes, *skill.other_scopes)), key=len
+    )
     if not missing:
         return
     union = tuple(dict.fromkeys((*connection.scopes, *missing)))

@@ -15,7 +15,7 @@ import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from gateway.core.answers import Result
+from gateway.core.answers import Result, says_no
 from gateway.core.call import Plan, Shape
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
@@ -134,7 +134,8 @@ def _shaped(plan: Plan, shape: Shape, result: Result) -> tuple[Result, Cut | Non
     """The result in a view, and what was cut of it."""
     expression = shape.select
     if expression is None and shape.brief and 200 <= result.status < 300:
-        expression = plan.skill.brief
+        # Of a success that says no a short view would leave nothing.
+        expression = None if says_no(plan.skill, result.status, result.data) else plan.skill.brief
     if expression is not None:
         result = replace(result, data=_viewed(result.data, expression))
     budget = None

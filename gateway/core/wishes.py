@@ -8,21 +8,16 @@ from typing import Any, Literal, Protocol
 
 from gateway.core.access import Plans
 from gateway.core.connections import Connections
-from gateway.core.entered import bad_field, check_fields, field_names
+from gateway.core.entered import bad_field, check_fields, is_whole, takes
 from gateway.core.errors import Refusal
 from gateway.core.events import Actor
-from gateway.core.flows import Flow
+from gateway.core.flows import FLOW_LIFETIME, Flow
 from gateway.core.grants import DEFAULT_USER
 from gateway.core.ids import new_id
 from gateway.core.keys import Org
-from gateway.core.providers import NOT_YET, Providers, Tenancy
+from gateway.core.providers import Providers, Tenancy
 from oauth.connections import Connection
-from oauth.schemes import INPUTS
 from skills_catalog.model import AuthMethod, Integration
-
-#: Seconds from the wish to the click, and from the click to the callback.
-FLOW_LIFETIME = 600.0
-_NOT_CONNECTED = ("none", *NOT_YET)
 
 VerifyConnect = Literal["none", "redirect", "session"]
 
@@ -82,21 +77,25 @@ class Wishes:
 
     async def method(self, integration: Integration, wish: Wish) -> AuthMethod:
         """The method that was asked for, that of the connection renewed, the one that takes the credential, or the first."""
-        usable = [method for method in integration.auth if method.type not in _NOT_CONNECTED]
+        usable = [method for method in integration.auth if method.type != "none"]
         if wish.method is not None:
             return _named(integration, usable, wish.method)
         if (renewed := await self._renewed(integration, wish)) is not None:
             return _named(integration, usable, renewed.method)
         if not usable:
-            reason = self._providers.unavailable_reason(wish.org, integration, None)
-            raise bad_field("integration", reason or f"{integration.slug} needs no connection.")
-        keys = {name for name in wish.credentials if name not in field_names(integration)}
-        if keys:
-            fitting = [method for method in usable if keys <= set(INPUTS.get(method.type, ()))]
+            raise bad_field("integration", f"{integration.slug} needs no connection.")
+        if wish.credentials:
+            fitting = [method for method in usable if takes(integration, method, wish.credentials)]
+            whole = [method for method in fitting if is_whole(integration, method, wish.credentials)]
             if not fitting:
-                given = ", ".join(sorted(keys))[:200]
-                raise bad_field("credentials", f"No auth method of {integration.slug} takes {given}; {_taken(usable)}.")
-            return fitting[0]
+                given = ", ".join(sorted(wish.credentials))[:200]
+                raise bad_field(
+                    "credentials", f"No auth method of {integration.slug} takes {given}; {_taken(integration, usable)}."
+                )
+            typed = [method for method in whole if not method.is_oauth]
+            if typed or whole:
+                return (typed or whole)[0]
+            usable = fitting
         client = await self._providers.client(wish.org, integration.slug)
         return next((method for method in usable if not method.is_oauth or client is not None), usable[0])
 
@@ -104,13 +103,18 @@ class Wishes:
         """A flow that a person finishes in a browser."""
         if method.is_oauth and await self._providers.client(wish.org, integration.slug) is None:
             raise Refusal("forbidden", self._providers.missing_client(wish.org, integration))
+        if is_whole(integration, method, wish.credentials):
+            # It would lie readable in the flow's row until somebody comes.
+            raise bad_field(
+                "credentials", f"The method {method.name!r} is connected in a browser, where secrets are typed in."
+            )
         return await self.flow(
             integration,
             method,
             wish,
             scopes=_scopes(method, wish.scopes),
             redirect_url=await self._return_url(wish),
-            fields=check_fields(integration, wish.credentials, partial=True),
+            fields=check_fields(integration, method, wish.credentials, partial=True),
         )
 
     async def flow(self, integration: Integration, method: AuthMethod, wish: Wish, **more: Any) -> Flow:
@@ -181,9 +185,13 @@ def _named(integration: Integration, usable: Sequence[AuthMethod], name: str) ->
     return found
 
 
-def _taken(usable: Sequence[AuthMethod]) -> str:
+def _taken(integration: Integration, usable: Sequence[AuthMethod]) -> str:
     """What `credentials` may hold, by auth method."""
-    typed = [f"{method.name} takes {' and '.join(INPUTS[method.type])}" for method in usable if method.type in INPUTS]
+    typed = [
+        f"{method.name} takes {' and '.join(names)}"
+        for method in usable
+        if (names := [*method.asks, *(item.name for item in integration.fields_for(method))])
+    ]
     return ", ".join(typed) or "it is connected in a browser"
 
 
@@ -192,4 +200,4 @@ def _scopes(method: AuthMethod, wanted: tuple[str, ...] | None) -> tuple[str, ..
         # RFC 6749 §3.3: scope-token.
         if not 0 < len(scope) <= 256 or any(char in '"\\' or not "!" <= char <= "~" for char in scope):
             raise bad_field("scopes", f"{scope[:64]!r} is not an OAuth scope.")
-    return method.scopes.default if wanted is None else tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys((*(method.scopes.default if wanted is None else wanted), *method.scopes.always)))

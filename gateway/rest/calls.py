@@ -29,6 +29,7 @@ CALL_REFUSALS = (
     "integration_not_connected",
     "missing_scopes",
     "plan_limit_reached",
+    "approval_required",
     "token_expired",
     "not_found",
     "conflict",

@@ -6,6 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.approval_rules import (
+    EFFECTS,
+    LONGEST_EXPRESSION,
+    MOST_CONDITIONS,
+    ApprovalRule,
+    RuleMistake,
+    read_rule,
+)
 from gateway.core.api_keys import KeyWish, shown
 from gateway.core.errors import Refusal
 from gateway.core.grants import LEVELS
@@ -14,9 +22,11 @@ from gateway.patterns import LONGEST, PATTERN
 from gateway.rest.fields import KEY_ID
 from gateway.rest.shapes import API_KEY, IDENTITY, MADE_KEY
 from gateway.web.answers import json_answer
+from gateway.web.bodies import bad_field
 from gateway.web.context import services
-from gateway.web.operations import PRINTABLE, SLUG, Answer, Asked, choice, number, operation, strings, text
+from gateway.web.operations import PRINTABLE, SLUG, Answer, Asked, Field, choice, number, operation, strings, text
 from gateway.web.shapes import listed
+from skills_catalog.validation import pointer
 
 _GROUP = "API keys"
 _MOST_LISTED = 200
@@ -37,6 +47,35 @@ _CREATE = [
     strings("deny", "Patterns of actions that it may not use.", most=_MOST_LISTED, each=_PATTERNS),
     strings("users", "The only users that it may act for.", least=1, most=_MOST_LISTED, each=_USERS),
     strings("connections", "Ids of the only connections that may serve its calls.", least=1, most=_MOST_LISTED),
+    Field(
+        name="approval",
+        about="Calls that a member has to approve first: of these effects, or where the params make `if` (JMESPath) true.",
+        schema={
+            "type": "object",
+            "properties": {
+                "effects": {"type": "array", "items": {"enum": list(EFFECTS)}, "maxItems": len(EFFECTS)},
+                "when": {
+                    "type": "array",
+                    "maxItems": MOST_CONDITIONS,
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "action": _PATTERNS,
+                            "if": {
+                                "type": "string",
+                                "minLength": 1,
+                                "maxLength": LONGEST_EXPRESSION,
+                                "format": "jmespath",
+                            },
+                        },
+                        "required": ["action"],
+                        "additionalProperties": False,
+                    },
+                },
+            },
+            "additionalProperties": False,
+        },
+    ),
     number("expires_in_days", "After so many days it stops; left out, with the key that makes it.", low=1, high=3650),
 ]
 _LISTS = ("scopes", "allow", "deny", "users", "connections")
@@ -53,6 +92,7 @@ KEY_EXAMPLE = {
     "deny": [],
     "users": ["u_42"],
     "connections": None,
+    "approval": {"effects": ["send"], "when": [{"action": "shop.refund", "if": "amount > `100`"}]},
     "parent": "key_11aa",
     "active": True,
     "expired": False,
@@ -125,11 +165,20 @@ async def create(request: web.Request, who: Principal, asked: Asked) -> web.Resp
         mode=asked.body.get("mode"),
         level=asked.body.get("level"),
         expires_in_days=None if days is None else int(days),
+        approval=_rule(asked.body["approval"]) if "approval" in asked.body else None,
         **{name: tuple(dict.fromkeys(asked.body[name])) for name in _LISTS if name in asked.body},
     )
     made, full_key = await services(request).api_keys.create(who, wish)
     warning = "Save this key now: it is not shown again."
     return json_answer({"api_key": made, "full_key": full_key.reveal(), "warning": warning}, status=201)
+
+
+def _rule(value: Any) -> ApprovalRule:
+    try:
+        return read_rule(value)
+    except RuleMistake as wrong:
+        path = pointer(["approval", *wrong.path])
+        raise bad_field(path, "format", f"The field {path!r}: {wrong}.") from None
 
 
 @operation(

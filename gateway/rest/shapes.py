@@ -235,6 +235,11 @@ CONNECTION = shape(
 )
 REDIRECT_URLS = shape("Where browsers may return to.", redirect_urls=listed(TEXT))
 
+APPROVAL = shape(
+    "Calls that a person has to approve first.",
+    effects=listed(EFFECT),
+    when=listed(shape(action=TEXT, optional={"if": TEXT})),
+)
 API_KEY = shape(
     "A key, never its text.",
     id=TEXT,
@@ -249,6 +254,7 @@ API_KEY = shape(
     deny=listed(TEXT),
     users=or_null(listed(TEXT)),
     connections=or_null(listed(TEXT)),
+    approval=described(or_null(APPROVAL), "Calls that a person has to approve first; beside these, those of the plan."),
     parent=described(or_null(TEXT), "The key that made it."),
     active=YES_OR_NO,
     expired=YES_OR_NO,
@@ -427,6 +433,7 @@ SHAPES: Mapping[str, Schema] = {
     "Flow": FLOW,
     "Connection": CONNECTION,
     "RedirectUrls": REDIRECT_URLS,
+    "Approval": APPROVAL,
     "ApiKey": API_KEY,
     "MadeKey": MADE_KEY,
     "Identity": IDENTITY,

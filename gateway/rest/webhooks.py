@@ -92,9 +92,7 @@ _DELIVERY = {
     example={"body": {"url": _EXAMPLE["url"], "events": _EXAMPLE["events"], "description": "tells the app"}},
 )
 async def create(request: web.Request, who: Principal, asked: Asked) -> web.Response:
-    wish = WebhookWish(
-        url=asked.body["url"], events=asked.body["events"], description=asked.body.get("description")
-    )
+    wish = WebhookWish(url=asked.body["url"], events=asked.body["events"], description=asked.body.get("description"))
     made, secret = await services(request).webhooks.create(who, wish)
     return json_answer({**made, "secret": secret.reveal(), "warning": _WARNING}, status=201)
 
@@ -105,9 +103,7 @@ async def create(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     group=_GROUP,
     about="The oldest first. A key that was made by a key sees those that it and its own keys made.",
     answers={
-        200: Answer(
-            about="The webhooks.", schema=shape(webhooks=listed(WEBHOOK)), example={"webhooks": [_EXAMPLE]}
-        )
+        200: Answer(about="The webhooks.", schema=shape(webhooks=listed(WEBHOOK)), example={"webhooks": [_EXAMPLE]})
     },
 )
 async def list_webhooks(request: web.Request, who: Principal, asked: Asked) -> web.Response:
@@ -211,9 +207,7 @@ async def replay(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     about="It signs what is sent to the `callback_url` of calls. For 24 hours the one before signs beside it.",
     body=[],
     answers={
-        201: Answer(
-            about="The secret, this once.", schema=NEW_SECRET, example={"secret": _SECRET, "warning": _WARNING}
-        )
+        201: Answer(about="The secret, this once.", schema=NEW_SECRET, example={"secret": _SECRET, "warning": _WARNING})
     },
     refuses=["conflict"],
 )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from gateway.core.events import OPERATOR, Actor, Event
 from gateway.core.keys import TooMany
+from gateway.store.credentials import credential_of, credential_plain
 from gateway.store.database import Database, Row, Statements, Value
 from gateway.store.events import append
 from gateway.store.orgs import lock_org
 from gateway.store.times import to_ms, to_seconds
 from oauth.connections import Connection, ConnectionState, Credential, Held
-from oauth.secret import Secret
 from oauth.vault import SealBroken, Vault
 
 _INSERT = """
@@ -227,7 +227,7 @@ class SqlConnections:
         await append(transaction, told)
 
     def _seal(self, connection: Connection, credential: Credential) -> bytes:
-        plain = orjson.dumps({"for": _purpose(connection), **_plain(credential)})
+        plain = orjson.dumps({"for": _purpose(connection), **credential_plain(credential)})
         return self._vault.seal(plain, org=connection.org, table="connections", row=connection.id, column="credential")
 
     async def _held(self, row: Row) -> Held:
@@ -242,7 +242,7 @@ class SqlConnections:
         # Whoever can write rows but has no key must not send a credential to another host by changing `fields`.
         if held["for"] != _purpose(connection):
             raise CredentialBroken(connection.id)
-        return Held(connection=connection, credential=_credential(held))
+        return Held(connection=connection, credential=credential_of(held))
 
 
 def _connection(row: Row) -> Connection:
@@ -274,40 +274,6 @@ def _purpose(connection: Connection) -> dict[str, object]:
         "method": connection.method,
         "fields": dict(connection.fields),
     }
-
-
-def _plain(credential: Credential) -> dict[str, object]:
-    secrets = {
-        "token": credential.token,
-        "refresh_token": credential.refresh_token,
-        "password": credential.password,
-        "client_secret": credential.client_secret,
-    }
-    return {
-        **{name: secret.reveal() for name, secret in secrets.items() if secret is not None},
-        "username": credential.username,
-        "client_id": credential.client_id,
-        "fields": {name: secret.reveal() for name, secret in credential.fields.items()},
-        "expires_at": credential.expires_at,
-        "issued_at": credential.issued_at,
-    }
-
-
-def _credential(plain: Mapping[str, Any]) -> Credential:
-    def secret(name: str) -> Secret | None:
-        return Secret(plain[name]) if name in plain else None
-
-    return Credential(
-        token=secret("token"),
-        refresh_token=secret("refresh_token"),
-        username=plain["username"],
-        password=secret("password"),
-        client_id=plain["client_id"],
-        client_secret=secret("client_secret"),
-        fields={name: Secret(text) for name, text in plain["fields"].items()},
-        expires_at=plain["expires_at"],
-        issued_at=plain["issued_at"],
-    )
 
 
 def _scopes(scopes: tuple[str, ...] | None) -> Value:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
 from gateway.core.events import Actor
-from gateway.core.flows import Flow, FlowSecrets, FlowStatus
+from gateway.core.flows import Choice, Flow, FlowSecrets, FlowStatus
+from gateway.store.credentials import credential_of, credential_plain
 from gateway.store.database import AlreadyThere, Database, Row
 from gateway.store.times import to_ms, to_seconds
 from oauth.secret import Secret
+from oauth.tokens import TokenAnswer
 from oauth.vault import Vault
 
 _ADD = """
@@ -30,7 +33,8 @@ _ADD = """
 # A flow that waits for confirmation is not started again: a second click must not throw away the first one's code.
 _START = """
     UPDATE flows SET state = :state, secrets = :secrets, expires_at = :expires_at
-    WHERE org = :org AND connection = :connection AND status = 'pending' AND handle IS NULL AND expires_at > :now
+    WHERE org = :org AND connection = :connection AND status = 'pending' AND detail IS NULL AND handle IS NULL
+        AND expires_at > :now
 """
 _TAKE = """
     UPDATE flows SET state = NULL WHERE state = :state AND status = 'pending' AND expires_at > :now RETURNING *
@@ -43,6 +47,22 @@ _PARK = """
 _TAKE_PARKED = """
     UPDATE flows SET handle = NULL, detail = NULL
     WHERE org = :org AND connection = :connection AND handle = :handle AND status = 'pending' AND expires_at > :now
+    RETURNING *
+"""
+_AWAIT_CHOICE = """
+    UPDATE flows SET secrets = :secrets, expires_at = :expires_at, state = NULL, handle = NULL,
+        detail = 'awaiting_choice'
+    WHERE org = :org AND connection = :connection AND status = 'pending' AND expires_at > :now
+"""
+_CHOOSING = """
+    SELECT * FROM flows
+    WHERE org = :org AND connection = :connection AND detail = 'awaiting_choice' AND status = 'pending'
+        AND expires_at > :now
+"""
+_TAKE_CHOOSING = """
+    UPDATE flows SET detail = NULL
+    WHERE org = :org AND connection = :connection AND detail = 'awaiting_choice' AND status = 'pending'
+        AND expires_at > :now
     RETURNING *
 """
 _FINISH = """
@@ -130,6 +150,25 @@ class SqlFlows:
         )
         return None if row is None else (_flow(row), await self._open(row))
 
+    async def await_choice(self, org: str, connection: str, *, secrets: FlowSecrets, expires_at: float) -> bool:
+        changed = await self._database.execute(
+            _AWAIT_CHOICE,
+            org=org,
+            connection=connection,
+            secrets=self._seal(org, connection, secrets),
+            expires_at=to_ms(expires_at),
+            now=to_ms(self._clock()),
+        )
+        return changed == 1
+
+    async def choosing(self, org: str, connection: str) -> FlowSecrets | None:
+        row = await self._database.fetch_one(_CHOOSING, org=org, connection=connection, now=to_ms(self._clock()))
+        return None if row is None else await self._open(row)
+
+    async def take_choosing(self, org: str, connection: str) -> tuple[Flow, FlowSecrets] | None:
+        row = await self._database.fetch_one(_TAKE_CHOOSING, org=org, connection=connection, now=to_ms(self._clock()))
+        return None if row is None else (_flow(row), await self._open(row))
+
     async def finish(
         self,
         org: str,
@@ -155,6 +194,9 @@ class SqlFlows:
             "browser": secrets.browser.hex(),
             "code": None if secrets.code is None else secrets.code.reveal(),
             "callback_fields": dict(secrets.callback_fields),
+            "request_token": None if secrets.request_token is None else secrets.request_token.reveal(),
+            "granted": None if secrets.granted is None else _granted_plain(secrets.granted),
+            "choices": [{"fields": dict(choice.fields), "title": choice.title} for choice in secrets.choices],
         }
         return self._vault.seal(orjson.dumps(plain), org=org, table="flows", row=connection, column="secrets")
 
@@ -163,14 +205,32 @@ class SqlFlows:
             row["secrets"], org=row["org"], table="flows", row=row["connection"], column="secrets"
         )
         plain = orjson.loads(opened)
+        # Of the minutes before an update a flow may lack the later members.
+        token, granted = plain.get("request_token"), plain.get("granted")
         return FlowSecrets(
             verifier=None if plain["verifier"] is None else Secret(plain["verifier"]),
+            request_token=None if token is None else Secret(token),
             context=plain["context"],
             redirect_uri=plain["redirect_uri"],
             browser=bytes.fromhex(plain["browser"]),
             code=None if plain["code"] is None else Secret(plain["code"]),
             callback_fields=plain["callback_fields"],
+            granted=None if granted is None else _granted(granted),
+            choices=tuple(Choice(**choice) for choice in plain.get("choices", ())),
         )
+
+
+def _granted_plain(granted: TokenAnswer) -> dict[str, object]:
+    scopes = None if granted.scopes is None else list(granted.scopes)
+    return {"credential": credential_plain(granted.credential), "scopes": scopes, "fields": dict(granted.fields)}
+
+
+def _granted(plain: Mapping[str, Any]) -> TokenAnswer:
+    return TokenAnswer(
+        credential=credential_of(plain["credential"]),
+        scopes=None if plain["scopes"] is None else tuple(plain["scopes"]),
+        fields=plain["fields"],
+    )
 
 
 def _flow(row: Row) -> Flow:

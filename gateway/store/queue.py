@@ -88,6 +88,7 @@ class SqlQueue:
         idempotency: str | None = None,
         fingerprint: str | None = None,
         callback_url: str | None = None,
+        events: Sequence[Event] = (),
     ) -> Run | None:
         row = self._row(run, request, is_safe) | {
             "idempotency": idempotency,
@@ -96,7 +97,7 @@ class SqlQueue:
             "due_at": due_at,
             "callback_url": callback_url,
         }
-        return await self._insert(_INSERT, run.org, idempotency, row)
+        return await self._insert(_INSERT, run.org, idempotency, row, events)
 
     async def promote(self, run: Run, *, owner: str, seconds: float, is_safe: bool, request: bytes) -> None:
         await self._database.execute(
@@ -173,10 +174,15 @@ class SqlQueue:
             for row in rows
         ]
 
-    async def cancel(self, org: str, run_id: str, run: Run, events: Sequence[Event] = ()) -> bool:
+    async def cancel(
+        self, org: str, run_id: str, run: Run, events: Sequence[Event] = (), *, state: str | None = None
+    ) -> bool:
         idle = "org = :org AND id = :id AND owner IS NULL AND priority IS NOT NULL AND finished_at IS NULL"
+        which: dict[str, Value] = {"org": org, "id": run_id}
+        if state is not None:
+            idle, which = f"{idle} AND state = :was", {**which, "was": state}
         async with self._database.transaction() as transaction:
-            return await self._end(transaction, run, events, idle, {"org": org, "id": run_id}, release_key=True)
+            return await self._end(transaction, run, events, idle, which, release_key=True)
 
     async def stop(self, org: str, run_id: str) -> bool:
         sql = "UPDATE runs SET stopping = 1 WHERE org = :org AND id = :id AND finished_at IS NULL"
@@ -187,12 +193,33 @@ class SqlQueue:
         row = await self._database.fetch_one(sql, org=org, id=run_id)
         return None if row is None else await self._opened(row)
 
-    async def resume(self, org: str, run_id: str, *, state: str, due_at: int) -> bool:
+    async def resume(
+        self, org: str, run_id: str, *, state: str, due_at: int, events: Sequence[Event] = ()
+    ) -> bool:
+        # Without a fingerprint it was no key of the caller's that made it one.
         sql = """
-            UPDATE runs SET state = 'queued', due_at = :due_at
+            UPDATE runs SET state = 'queued', due_at = :due_at,
+                idempotency = CASE WHEN fingerprint IS NULL THEN NULL ELSE idempotency END
             WHERE org = :org AND id = :id AND state = :state AND finished_at IS NULL
         """
-        return await self._database.execute(sql, org=org, id=run_id, state=state, due_at=due_at) == 1
+        async with self._database.transaction() as transaction:
+            if await transaction.execute(sql, org=org, id=run_id, state=state, due_at=due_at) != 1:
+                return False
+            await append(transaction, *events)
+        return True
+
+    async def awaiting(self, org: str, most: int) -> Sequence[Run]:
+        sql = """
+            SELECT * FROM runs WHERE org = :org AND state = 'awaiting_approval' ORDER BY started_at LIMIT :most
+        """
+        return [run_of(row) for row in await self._database.fetch(sql, org=org, most=most)]
+
+    async def overdue(self, before: int, most: int) -> Sequence[Run]:
+        sql = """
+            SELECT * FROM runs WHERE state = 'awaiting_approval' AND started_at <= :before
+            ORDER BY started_at LIMIT :most
+        """
+        return [run_of(row) for row in await self._database.fetch(sql, before=before, most=most)]
 
     async def forget_keys(self, before: int) -> int:
         sql = """
@@ -224,11 +251,18 @@ class SqlQueue:
         """
         await self._database.execute(sql, org=org, first=prefix, end=f"{prefix}\U0010ffff")
 
-    async def _insert(self, sql: str, org: str, idempotency: str | None, row: dict[str, Value]) -> Run | None:
+    async def _insert(
+        self, sql: str, org: str, idempotency: str | None, row: dict[str, Value], events: Sequence[Event] = ()
+    ) -> Run | None:
         given = self._clock.params() if sql is not _INSERT else {}
         while True:
             try:
-                await self._database.execute(sql, **row, **given)
+                if not events:
+                    await self._database.execute(sql, **row, **given)
+                    return None
+                async with self._database.transaction() as transaction:
+                    await transaction.execute(sql, **row, **given)
+                    await append(transaction, *events)
                 return None
             except AlreadyThere:
                 older = await self._database.fetch_one(
@@ -276,8 +310,9 @@ class SqlQueue:
         if run.is_charged:
             await transaction.execute_many(INSERT_ENTRY, [call_entry(run)])
         await append(transaction, *events)
-        if ended["callback_url"] is not None:
-            for event in events:
+        # Whoever waits to be called back waits for the run, and not for what else ended with it.
+        for event in events:
+            if event.kind == "run" and ended["callback_url"] is not None:
                 await call_back(transaction, self._clock, run.org, ended["callback_url"], event)
         return True
 

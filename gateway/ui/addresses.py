@@ -12,7 +12,7 @@ from gateway.web.context import services
 
 #: The pages of ours that a person may be sent back to, each as a whole: what is not spelled so leads elsewhere.
 _OWN = re.compile(
-    r"/keys|/device(?:\?user_code=[A-Za-z-]{1,32})?|/connect/conn_[\w-]{1,64}|/connect/new\?t=[\w-]{1,1024}", re.ASCII
+    r"/keys|/approvals(?:/run_[\w-]{1,64})?|/device(?:\?user_code=[A-Za-z-]{1,32})?|/connect/conn_[\w-]{1,64}|/connect/new\?t=[\w-]{1,1024}", re.ASCII
 )
 HOME = "/keys"
 

@@ -26,7 +26,8 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 async def show(request: web.Request) -> web.Response:
     try:
         member = await _member(request)
-        found = await services(request).consent.page(request.match_info["id"], _principal(member))
+        browser = cookie_of(request, BROWSER)
+        found = await services(request).consent.page(request.match_info["id"], browser, _principal(member))
         return _shown(request, found, member)
     except Refusal as refusal:
         return _refused(request, refusal, None)
@@ -46,7 +47,8 @@ async def click(request: web.Request) -> web.Response:
     except SignInFirst as first:
         return to_sign_in(request, first.back)
     except Refusal as refusal:
-        found = await consent.page(connection, _principal(member)) if _mends(refusal) else None
+        browser = cookie_of(request, BROWSER)
+        found = await consent.page(connection, browser, _principal(member)) if _mends(refusal) else None
         return _refused(request, refusal, found, form, member)
 
 
@@ -146,6 +148,16 @@ def _shown(
             form_token=form_token(request) if member is not None else None,
             member=member.member if member is not None else None,
         )
+    if found.state == "choosing":
+        return page(
+            "choose.html",
+            status=status,
+            org_name=found.org_name,
+            integration=found.integration,
+            choices=found.choices,
+            told=told,
+            form_token=form_token(request) if member is not None else None,
+        )
     title, tone, after = {
         "connected": (f"{found.integration.name} is connected", "good", "You can close this page."),
         "error": (f"{found.integration.name} was not connected", "bad", "Ask for a new link to try again."),
@@ -175,7 +187,7 @@ def _refused(
     member: SignedIn | None = None,
 ) -> web.Response:
     """What went wrong, on the form where it can be mended there."""
-    if found is not None and found.state == "open" and _mends(refusal):
+    if found is not None and found.state in ("open", "choosing") and _mends(refusal):
         return _shown(request, found, member, told=refusal.message, typed=typed, status=400)
     return page(
         "result.html",

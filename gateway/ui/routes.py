@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.ui import connect, devices, docs, keys, sign_in
+from gateway.ui import approvals, connect, devices, docs, keys, sign_in
 from gateway.ui.members import for_members
 
 
@@ -27,6 +27,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/device", for_members(devices.show)),
         web.post("/device", for_members(devices.look, back="/device")),
         web.post("/device/decision", for_members(devices.decide, back="/device")),
+        web.get("/approvals", for_members(approvals.show_all)),
+        web.get("/approvals/{id}", for_members(approvals.show)),
+        web.post("/approvals/{id}", for_members(approvals.decide)),
         web.get("/keys", for_members(keys.show)),
         web.post("/keys", for_members(keys.create)),
         web.get("/keys/{id}/revoke", for_members(keys.ask_to_revoke)),

@@ -207,7 +207,8 @@ def _url_of(origin: str) -> Url:
 
 
 def _may_repeat(request: UpstreamRequest, attempt: Attempt) -> bool:
-    return attempt.reused and not attempt.answered and (request.idempotent or not attempt.sent)
+    may_again = request.idempotent and not request.once
+    return attempt.reused and not attempt.answered and (may_again or not attempt.sent)
 
 
 def _matters(request: UpstreamRequest, hop: Attempt) -> bool:

@@ -18,7 +18,7 @@ from typing import Final, cast
 import aiohappyeyeballs
 import httptools
 
-from gateway.core.request import UpstreamRequest
+from gateway.core.request import Pieces, UpstreamRequest
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,
@@ -61,7 +61,7 @@ class FastWire:
 
     def serves(self, request: UpstreamRequest) -> bool:
         """Whether this client takes the request. A HEAD is answered with a length and no body."""
-        return request.method != "HEAD"
+        return request.method != "HEAD" and not isinstance(request.body, Pieces)
 
     async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
         head = head_of(request, url)
@@ -76,6 +76,7 @@ class FastWire:
             raise ConnectionResetError(errno.ECONNRESET, "closed before the request was written")
         attempt.sent = True
         try:
+            assert not isinstance(request.body, Pieces), "`serves` leaves it to the other wire"
             raw = await connection.exchange(head, request.body, limit)
         except BaseException:
             attempt.answered = connection.received > 0

@@ -45,7 +45,7 @@ def next_hop(request: UpstreamRequest, url: Url, status: int, headers: Headers) 
         headers=tuple(pair for pair in moved.headers if _may_go_along(pair[0].lower(), request)),
         # There is no credential on it any more.
         credential_headers=frozenset(),
-        credential_in_query=False,
+        credential_params=frozenset(),
     ), target
 
 

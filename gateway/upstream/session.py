@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.core.request import Headers, UpstreamRequest
+from gateway.core.request import Headers, Pieces, UpstreamRequest
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,
@@ -58,9 +58,13 @@ class SessionWire:
         # The same check of one request being one request as on our own wire.
         head_of(request, url)
         body: Any = request.body
-        if body is not None and len(body) > _PLAIN_BODY:
-            body = io.BytesIO(body)
         headers = CIMultiDict(request.headers)
+        if isinstance(body, Pieces):
+            # Its length is known: many servers take no chunks.
+            headers["Content-Length"] = str(len(body))
+            body = body.read()
+        elif body is not None and len(body) > _PLAIN_BODY:
+            body = io.BytesIO(body)
         if body is None and request.method in ("POST", "PUT", "PATCH"):
             headers["Content-Length"] = "0"
         target = f"{url.origin}{request.path}" + (f"?{request.query}" if request.query else "")

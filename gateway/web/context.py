@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.core.access import Access
 from gateway.core.api_keys import ApiKeys
+from gateway.core.approvals import Approvals
 from gateway.core.catalogs import Catalogs
 from gateway.core.connecting import Connecting
 from gateway.core.consent import Consent
@@ -50,6 +51,7 @@ class Services:
     usage: Usage
     gateway: Gateway
     preflight: Preflight
+    approvals: Approvals
     runs: RunBook
     results: Results
     files: Files

@@ -169,7 +169,8 @@ def _facts(integration: Integration, skill: Skill) -> list[str]:
     if len(skill.auth) < len(integration.auth):
         facts.append(f"Needs a connection made by {' or '.join(f'`{name}`' for name in skill.auth)}.")
     if skill.scopes:
-        facts.append(f"OAuth scopes: {', '.join(f'`{scope}`' for scope in skill.scopes)}.")
+        choices = (", ".join(f"`{scope}`" for scope in choice) for choice in (skill.scopes, *skill.other_scopes))
+        facts.append(f"OAuth scopes: {'; or '.join(choices)}.")
     if skill.requires_plan:
         facts.append(f"Needs the service's plan {skill.requires_plan}.")
     if skill.cost != 1:

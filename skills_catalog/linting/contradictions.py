@@ -18,7 +18,7 @@ _CHANGING = frozenset(
         *("assign", "upload", "replace", "enable", "disable", "transfer", "restore", "purge", "destroy"),
     }
 )
-_SCOPED = ("oauth2", "client_credentials", "jwt_bearer")
+_SCOPED = ("oauth2", "client_credentials", "jwt_bearer", "oauth1")
 #: So many actions make a habit, of which this share keeps to it.
 _HABIT, _SHARE = 4, 0.8
 

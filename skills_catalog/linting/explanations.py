@@ -81,6 +81,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         why="People are asked to fill in what does nothing.",
         mend="Remove them, or use them.",
     ),
+    "hooks": Explanation(
+        finds="Actions that pass through a hook: code, not data.",
+        why="The operator has to install that code and to switch it on; until then the action is refused.",
+        mend="Nothing, where the format cannot say it. See Hooks in FORMAT.md.",
+    ),
     "unused-auth": Explanation(
         finds="Auth methods that serve no action, or whose connections `whoami` cannot check.",
         why="People connect in a way that leads nowhere.",

@@ -19,7 +19,7 @@ def contract_of(integration: Integration) -> dict[str, Json]:
     """The contract of an integration; actions that nobody reviewed are no part of it."""
     return {
         "base_url": integration.base_url,
-        **_given(headers=dict(integration.headers), redirect=integration.redirect),
+        **_given(headers=dict(integration.headers), redirect=integration.redirect, servers=dict(integration.servers)),
         "auth": {method.name: _method(method) for method in integration.auth},
         **_given(connection={field.name: _field(field) for field in integration.fields}),
         "actions": {
@@ -39,7 +39,13 @@ def action_contract(skill: Skill) -> dict[str, Json]:
         "auth": sorted(skill.auth),
         **_given(
             scopes=sorted(skill.scopes),
+            other_scopes=[sorted(scopes) for scopes in skill.other_scopes],
             headers=dict(skill.headers),
+            server=skill.server,
+            # The others follow from where the params go.
+            body=skill.body if skill.body in ("related", "null", "none") else None,
+            graphql=skill.graphql,
+            hook=skill.hook,
             constants={".".join((one.location, *one.wire)): one.const for one in skill.constants},
             response=None if skill.response == "auto" else skill.response,
             redirect=skill.redirect,
@@ -86,6 +92,11 @@ def _param(param: Param) -> dict[str, Json]:
             **{"as": ".".join(param.wire) if param.wire != (param.name,) and not param.whole else None},
             whole=param.whole,
             joined=not param.explode,
+            style=None if param.style in ("repeat", "comma") else param.style,
+            encode=list(param.encode),
+            content_type=param.content_type,
+            member=list(param.member),
+            spread=param.spread,
             required=param.required,
             default_from=param.default_from,
         ),
@@ -106,6 +117,11 @@ def _method(method: AuthMethod) -> dict[str, Json]:
         "type": method.type,
         **_given(
             placement=[placement.location, placement.name, placement.prefix] if placement else None,
+            value=placement.template if placement else None,
+            base_url=method.base_url,
+            headers=dict(method.headers),
+            query=dict(method.query),
+            request_token_url=method.request_token_url,
             authorization_url=method.authorization_url,
             token_url=method.token_url,
             refresh_url=method.refresh_url,

@@ -12,7 +12,7 @@ from skills_catalog.model import AuthMethod, Skill
 from skills_catalog.shape import integration_schema
 
 SCHEMA = integration_schema()
-PLACING = {"in", "as", "required", "whole", "explode", "const"}
+PLACING = {"in", "as", "required", "whole", "explode", "style", "encode", "content_type", "member", "spread", "const"}
 
 
 def test_the_schema_is_a_schema_of_draft_2020_12() -> None:
@@ -38,8 +38,8 @@ def test_objects_are_closed_or_maps_so_that_a_typo_is_a_mistake() -> None:
 
 
 def test_every_key_of_an_auth_method_and_an_action_reaches_the_model() -> None:
-    method = set(SCHEMA["$defs"]["auth"]["properties"]) - {"in", "as", "prefix"}
-    action = set(SCHEMA["$defs"]["action"]["properties"]) - {"input"}
+    method = set(SCHEMA["$defs"]["auth"]["properties"]) - {"in", "as", "prefix", "value"}
+    action = set(SCHEMA["$defs"]["action"]["properties"]) - {"input", "style", "wrap"}
 
     assert method <= set(AuthMethod.__dataclass_fields__)
     assert action <= set(Skill.__dataclass_fields__)

@@ -393,9 +393,9 @@ BROKEN = [
     (
         "file: {in: file,",
         "file: {in: file, whole: true,",
-        "file: {in",
-        "actions.attach_file.params.file",
-        "Only a param `in: body`",
+        "caption: {type",
+        "actions.attach_file.params.caption",
+        "file is the whole body, so nothing else goes there.",
     ),
     (
         "caption: {type",

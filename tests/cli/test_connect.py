@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,19 @@ def test_a_bare_token_that_is_taken_as_nothing_is_told_both_reasons(fake: FakeGa
     assert done.code == 1
     assert "As token: No method takes token. As api_key: That api_key is too short." in done.err
     assert "secret" not in done.err
+
+
+def test_the_key_file_of_a_service_account_is_given_as_it_was_downloaded(fake: FakeGateway, shell: Shell) -> None:
+    fake.queued["POST", "/v1/connect"] = [
+        error(400, "bad_request", "No auth method takes client_email, private_key, type."),
+        Reply(body=b'{"connection_id":"conn_2","status":"connected"}'),
+    ]
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
+    file = {"type": "service_account", "client_email": "robot@acme.example", "private_key": key}
+    done = shell.run("connect", "drive", "--credential-stdin", given=json.dumps(file).encode())
+    assert done.code == 0
+    assert [asked.json["credentials"] for asked in fake.calls("POST", "/v1/connect")] == [file, {"key_file": file}]
+    assert "MIIE" not in done.err + done.out.decode()
 
 
 @pytest.mark.parametrize("given", [b"", b"  \n", b"{broken"])

@@ -196,9 +196,7 @@ def main() -> None:
 
     async def run(database: Mapping[str, str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            figures = await crash(
-                Path(folder), runs=given.runs, kills=given.kills, seed=given.seed, database=database
-            )
+            figures = await crash(Path(folder), runs=given.runs, kills=given.kills, seed=given.seed, database=database)
             print(json.dumps({"database": given.database, **figures}))
 
     if given.database == "sqlite":

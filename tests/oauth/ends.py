@@ -177,6 +177,8 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: str
+    method: str = "POST"
+    query: str = ""
 
     @property
     def form(self) -> dict[str, str]:
@@ -223,7 +225,15 @@ class TokenEndpoint:
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.text()
-        self.seen.append(Seen(path=request.path, headers=dict(request.headers), body=body))
+        self.seen.append(
+            Seen(
+                path=request.path,
+                headers=dict(request.headers),
+                body=body,
+                method=request.method,
+                query=request.rel_url.raw_query_string,
+            )
+        )
         said = self.planned.pop(0) if self.planned else self._rotated(self.seen[-1])
         self.arrived.set()
         await self.gate.wait()
@@ -250,7 +260,7 @@ class TokenEndpoint:
 async def token_endpoint() -> AsyncIterator[TokenEndpoint]:
     endpoint = TokenEndpoint()
     app = web.Application()
-    app.router.add_post("/{path:.*}", endpoint.answer)
+    app.router.add_route("*", "/{path:.*}", endpoint.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     try:

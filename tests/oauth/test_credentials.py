@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from oauth.connections import Connection, ConnectionState, Credential, Held
 from oauth.credentials import (
@@ -665,6 +667,53 @@ async def test_a_client_of_the_users_own_that_is_refused_needs_a_person(world: W
     with pytest.raises(NeedsReauth, match="invalid_client"):
         await world.source().fresh(connected)
     assert world.kept().connection.state is ConnectionState.NEEDS_REAUTH
+
+
+@pytest.mark.parametrize("grant", ["jwt_bearer", "session"])
+async def test_a_key_or_login_is_exchanged_once_by_four_processes_over_and_over(world: World, grant: Any) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    world.provider = provider_at(
+        world.endpoint.url, grant=grant, token_auth="none", client_id="", claims={"iss": "robot"},
+        private_key=Secret(pem), token_params={"grant_type": "client_credentials"} if grant == "session" else {},
+    )  # fmt: skip
+    connected = world.connected(token=None, refresh_token=None, expires_at=None, private_key=Secret(pem))
+    # This endpoint issues no refresh token to them.
+    for number in range(2, 8):
+        world.endpoint.plan(Says.json({"access_token": f"at-{number}", "expires_in": 3600}))
+    sources = [world.source() for _ in range(4)]
+    for turn in range(1, 6):
+        asking = world.kept() if turn > 1 else connected
+        found = await asyncio.gather(*(source.fresh(asking) for source in sources for _ in range(25)))
+        assert {token(each) for each in found} == {f"at-{turn + 1}"}
+        assert world.asked == turn
+        world.clock.move(3600)
+    kept = world.kept().credential
+    assert (kept.private_key, kept.refresh_token) == (Secret(pem), None)
+
+
+@pytest.mark.parametrize(
+    ("grant", "answer", "reason"),
+    [
+        ("jwt_bearer", Says.json({"error": "invalid_grant"}, 400), "invalid_grant"),
+        ("jwt_bearer", Says.json({"error": "unauthorized_client"}, 401), "unauthorized_client"),
+        ("session", Says.json({"message": "no"}, 401), "login_refused"),
+        ("session", Says.json({"message": "no"}, 403), "login_refused"),
+    ],
+)
+async def test_a_key_or_login_that_is_refused_needs_its_person_and_is_not_asked_with_again(
+    world: World, grant: Any, answer: Says, reason: str
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    world.provider = provider_at(world.endpoint.url, grant=grant, token_auth="none", private_key=pem)
+    connected = world.connected(token=None, refresh_token=None, private_key=pem)
+    world.endpoint.plan(answer)
+    source = world.source()
+    for _ in range(3):
+        with pytest.raises(NeedsReauth, match=reason):
+            await source.fresh(connected)
+    assert world.asked == 1
 
 
 async def test_no_error_shows_a_secret(world: World) -> None:

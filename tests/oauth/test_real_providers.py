@@ -20,8 +20,8 @@ from oauth.tokens import (
     ClientRefused,
     GrantDead,
     TokenAnswer,
-    client_credentials,
     exchange_code,
+    own_token,
     refresh,
     revoke,
 )
@@ -169,7 +169,7 @@ async def test_a_disconnected_account_is_gone_at_the_provider(desk: Desk) -> Non
 
 
 async def test_a_client_gets_a_token_of_its_own(desk: Desk) -> None:
-    granted = await client_credentials(desk.http, desk.provider(), ["read"], now=0.0)
+    granted = await own_token(desk.http, desk.provider(grant="client_credentials", scopes=("read",)), now=0.0)
     assert await desk.works(granted.credential)
     assert granted.credential.refresh_token is None
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -24,8 +25,8 @@ from oauth.tokens import (
     TokenError,
     Transient,
     Unreached,
-    client_credentials,
     exchange_code,
+    own_token,
     refresh,
     revoke,
 )
@@ -127,9 +128,11 @@ async def test_without_a_refresh_token_nothing_is_asked(endpoint: TokenEndpoint,
 
 async def test_client_credentials_ask_for_the_scopes(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
     endpoint.plan(Says.json(GOOD), Says.json(GOOD))
-    provider = provider_at(endpoint.url, scopes=("a", "b"), separator=",", token_params={"audience": "api"})
-    await client_credentials(http, provider, now=NOW)
-    await client_credentials(http, provider, [], now=NOW)
+    provider = provider_at(
+        endpoint.url, grant="client_credentials", scopes=("a", "b"), separator=",", token_params={"audience": "api"}
+    )
+    await own_token(http, provider, now=NOW)
+    await own_token(http, replace(provider, scopes=()), now=NOW)
     first, second = (seen.form for seen in endpoint.seen)
     assert (first["grant_type"], first["scope"], first["audience"]) == ("client_credentials", "a,b", "api")
     assert "scope" not in second
@@ -561,3 +564,93 @@ async def test_an_answer_of_the_limit_is_read_whole(endpoint: TokenEndpoint, htt
 def test_an_unreached_server_says_whether_the_request_left() -> None:
     assert "not sent" in str(Unreached(sent=False))
     assert "after" in str(Unreached(sent=True))
+
+
+# -- what a definition may say of a token request ---------------------------------------------------
+
+
+async def test_a_token_may_be_asked_for_with_a_get(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
+    endpoint.plan(Says.json(GOOD))
+    provider = provider_at(
+        endpoint.url, grant="session", token_auth="none", token_method="GET", token_url=f"{endpoint.url}/login?v=1",
+        fields={"user": "a b", "password": "p&q=+"}, token_params={"u": "{user}", "p": "{password}", "empty": "{gone}"},
+    )  # fmt: skip
+    await own_token(http, provider, now=NOW)
+    (seen,) = endpoint.seen
+    assert (seen.method, seen.path, seen.query, seen.body) == ("GET", "/login", "v=1&u=a%20b&p=p%26q%3D%2B", "")
+
+
+async def test_params_are_filled_in_once_and_only_with_what_is_known(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
+    endpoint.plan(Says.json(GOOD))
+    provider = provider_at(
+        endpoint.url,
+        grant="session",
+        token_auth="none",
+        token_body="json",
+        token_headers={"X-User": "{user}"},
+        fields={"user": "{password}", "password": "{client_id}"},
+        token_params={"a": {"b": ["{user}", 7, True, "{{user}}"]}, "c": "{client_id}/{scopes}"},
+        scopes=("x", "y"),
+        always=("z",),
+    )
+    await own_token(http, provider, now=NOW)
+    (seen,) = endpoint.seen
+    assert json.loads(seen.body) == {"a": {"b": ["{password}", 7, True, "{{password}}"]}, "c": "gateway/x y z"}
+    assert seen.headers["X-User"] == "{password}"
+
+
+async def test_a_field_that_would_begin_a_header_of_a_token_request_is_not_sent(
+    endpoint: TokenEndpoint, http: AiohttpHttp
+) -> None:
+    provider = provider_at(
+        endpoint.url, grant="session", token_headers={"X-User": "{user}"}, fields={"user": "a\r\nX-Evil: 1"}
+    )
+    with pytest.raises(ClientRefused, match="unusable_header"):
+        await own_token(http, provider, now=NOW)
+    assert endpoint.seen == []
+
+
+@pytest.mark.parametrize(
+    ("until", "left"),
+    [
+        (NOW + 600, 600), (str(int(NOW) + 600), 600), ((NOW + 600) * 1000, 600),
+        ("2027-01-15T08:10:00Z", 600), ("2027-01-15T09:10:00+01:00", 600), ("2027-01-15T08:10:00", 600),
+        ("soon", None), (None, None), (True, None), (NOW - 5, None), ("9" * 40, None), (1e300, None), ([], None),
+    ],
+)  # fmt: skip
+async def test_an_answer_may_name_the_moment_of_the_end(
+    endpoint: TokenEndpoint, http: AiohttpHttp, until: Any, left: float | None
+) -> None:
+    endpoint.plan(Says.json({"data": {"jwt": "t-1", "meta": {"until": until}, "old": "r-1"}}))
+    provider = provider_at(
+        endpoint.url,
+        grant="session",
+        token_path="data",
+        token_answer={"access_token": "jwt", "expires_at": "meta.until", "refresh_token": "old"},
+    )
+    granted = (await own_token(http, provider, now=NOW)).credential
+    assert (granted.token, granted.refresh_token) == (Secret("t-1"), Secret("r-1"))
+    assert granted.expires_at == (None if left is None else pytest.approx(NOW + left, abs=1))
+
+
+async def test_a_key_signs_for_the_token_url_unless_it_is_told_for_whom(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    pem = Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    provider = provider_at(endpoint.url, grant="jwt_bearer", private_key=pem, claims={"iss": "{client_id}", "sub": "{gone}"})
+    for claims, aud in (({}, f"{endpoint.url}/token"), ({"aud": ["a", "b"], "exp": 7}, ["a", "b"])):
+        endpoint.plan(Says.json(GOOD))
+        await own_token(http, replace(provider, claims={**provider.claims, **claims}), now=NOW)
+        form = endpoint.seen[-1].form
+        # A client that there is proves itself beside the key.
+        assert form["client_secret"] == "gateway-secret"
+        token = jwt.decode(form["assertion"], ECKey.import_key(pem.reveal()), algorithms=["ES384"])
+        assert (token.claims["aud"], token.claims["iss"], "sub" in token.claims) == (aud, "gateway", False)
+        assert ("exp" in claims) == (token.claims["exp"] == 7)
+
+
+async def test_a_grant_without_a_key_asks_nobody(endpoint: TokenEndpoint, http: AiohttpHttp) -> None:
+    other = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for key in (None, Secret("no key"), Secret(other.decode())):
+        with pytest.raises(ClientRefused):
+            await own_token(http, provider_at(endpoint.url, grant="jwt_bearer", private_key=key), now=NOW)
+    assert endpoint.seen == []

@@ -111,11 +111,14 @@ def whole_credential() -> Credential:
     """One with every field set."""
     return Credential(
         token=Secret("t\u00f6ken"),
+        token_secret=Secret("token secret"),
         refresh_token=Secret("refresh"),
         username="octo",
         password=Secret("pa\"ss"),
         client_id="client",
         client_secret=Secret("client secret"),
+        private_key=Secret("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"),
+        key_id="kid",
         fields={"signing": Secret("s3cret")},
         expires_at=1_800_003_600.5,
         issued_at=1_800_000_000.5,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
 
+from gateway.core.flows import Choice, FlowSecrets
 from gateway.core.keys import Org
 from gateway.store.database import AlreadyThere, Database
 from gateway.store.flows import SqlFlows
 from oauth.secret import Secret
+from oauth.tokens import TokenAnswer
 from oauth.vault import SealBroken, Vault
-from tests.store.samples import Clock, a_flow, flow_secrets
+from tests.store.samples import Clock, a_flow, flow_secrets, whole_credential
 
 
 @pytest.fixture
@@ -160,3 +163,68 @@ async def test_expired_flows_are_purged(flows: SqlFlows, org: Org, clock: Clock)
     assert await flows.purge(clock.now) == 1
     assert await flows.by_link(old.connection) is None
     assert await flows.by_link(new.connection) == new
+
+
+def choosing() -> FlowSecrets:
+    """What is kept while a person chooses: a whole credential, and what there is to choose from."""
+    granted = TokenAnswer(credential=whole_credential(), scopes=("read",), fields={"instance": "eu-1"})
+    choices = (Choice(fields={"site": "s-1"}, title="One"), Choice(fields={"site": "s-2"}, title="<Two>"))
+    return FlowSecrets(browser=b"\x00browser", granted=granted, choices=choices)
+
+
+async def test_a_choice_is_kept_shown_and_taken_once(flows: SqlFlows, org: Org, other_org: Org, clock: Clock) -> None:
+    flow = a_flow(org.id)
+    await flows.add(flow)
+    assert await flows.choosing(org.id, flow.connection) is None
+    until = clock.now + 600
+    await flows.start(org.id, flow.connection, state=b"state", secrets=flow_secrets(), expires_at=until)
+    assert await flows.await_choice(org.id, flow.connection, secrets=choosing(), expires_at=until)
+    # The state and a second click are of no use any more.
+    assert await flows.take(b"state") is None
+    assert not await flows.start(org.id, flow.connection, state=b"x", secrets=flow_secrets(), expires_at=until)
+    found = await flows.find(org.id, flow.connection)
+    assert found is not None and (found.status, found.detail) == ("pending", "awaiting_choice")
+    assert await flows.choosing(other_org.id, flow.connection) is None
+    assert await flows.take_choosing(other_org.id, flow.connection) is None
+    assert await flows.choosing(org.id, flow.connection) == choosing()
+    taken = await asyncio.gather(*(flows.take_choosing(org.id, flow.connection) for _ in range(20)))
+    (once,) = [each for each in taken if each is not None]
+    assert once[1] == choosing()
+    assert await flows.choosing(org.id, flow.connection) is None
+
+
+async def test_a_choice_that_comes_too_late_is_none(flows: SqlFlows, org: Org, clock: Clock) -> None:
+    flow = a_flow(org.id)
+    await flows.add(flow)
+    assert await flows.await_choice(org.id, flow.connection, secrets=choosing(), expires_at=clock.now + 10)
+    clock.move(11)
+    assert await flows.choosing(org.id, flow.connection) is None
+    assert await flows.take_choosing(org.id, flow.connection) is None
+    assert not await flows.await_choice(org.id, flow.connection, secrets=choosing(), expires_at=clock.now + 10)
+
+
+async def test_the_request_token_of_oauth_1_is_kept_with_the_rest(flows: SqlFlows, org: Org, clock: Clock) -> None:
+    flow = a_flow(org.id)
+    await flows.add(flow)
+    secrets = flow_secrets(request_token=Secret("request-token"))
+    await flows.start(org.id, flow.connection, state=b"state", secrets=secrets, expires_at=clock.now + 600)
+    taken = await flows.take(b"state")
+    assert taken is not None and taken[1] == secrets
+
+
+async def test_what_an_older_version_has_sealed_is_read(
+    flows: SqlFlows, database: Database, vault: Vault, org: Org, clock: Clock
+) -> None:
+    flow = a_flow(org.id)
+    await flows.add(flow)
+    old: dict[str, object] = {
+        "verifier": "v", "context": "github", "redirect_uri": "https://g/cb", "browser": "00ff", "code": None,
+        "callback_fields": {},
+    }  # fmt: skip
+    blob = vault.seal(json.dumps(old).encode(), org=org.id, table="flows", row=flow.connection, column="secrets")
+    await database.execute(
+        "UPDATE flows SET state = :state, secrets = :blob WHERE connection = :id", state=b"s", blob=blob, id=flow.connection
+    )
+    taken = await flows.take(b"s")
+    assert taken is not None
+    assert (taken[1].verifier, taken[1].request_token, taken[1].granted, taken[1].choices) == (Secret("v"), None, None, ())

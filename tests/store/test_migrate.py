@@ -166,5 +166,6 @@ def test_the_shipped_migrations_are_as_they_were_released() -> None:
         4: "runs",
         5: "deprecation_notices",
         6: "members",
-        7: "webhooks",
+        7: "approvals",
+        8: "webhooks",
     }

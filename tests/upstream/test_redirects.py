@@ -27,7 +27,7 @@ AUTHS: dict[str, dict[str, Any]] = {
         "headers": (("X-Api-Key", PLANTED), ("Accept", "*/*")),
         "credential_headers": frozenset({"x-api-key"}),
     },
-    "query": {"query": f"page=1&api_key={PLANTED}", "credential_in_query": True},
+    "query": {"query": f"page=1&api_key={PLANTED}", "credential_params": frozenset({"api_key"})},
     "body": {"method": "POST", "body": f'{{"apiKey": "{PLANTED}"}}'.encode()},
 }
 
