@@ -48,6 +48,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "sync_ceiling": ("12.5", 12.5, "nan"),
     "run_workers": ("4", 4, "0"),
     "retention": ("12h", 12 * 3600, "a week"),
+    "webhook_rate": ("0.5", 0.5, "0"),
     "body_limit": ("512KiB", 512 * 1024, "8MB"),
     "response_limit": ("1 GiB", 1024**3, "-1"),
     "file_limit": ("1000", 1000, "-1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -72,6 +72,12 @@ class Watched:
 
     def snapshot(self) -> AbstractAsyncContextManager[Statements]:
         return self._database.snapshot()
+
+    def tell(self, topic: str) -> None:
+        self._database.tell(topic)
+
+    def listen(self, topic: str, listener: Callable[[], None]) -> None:
+        self._database.listen(topic, listener)
 
     async def check(self) -> None:
         await self._database.check()
