@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
         (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"), ipaddress.ip_network("192.168.1.7/32")),
         "10.0.0.0/33",
     ),
+    "approval_lifetime": ("30m", 1800, "soon"),
     "sync_ceiling": ("12.5", 12.5, "nan"),
     "run_workers": ("4", 4, "0"),
     "retention": ("12h", 12 * 3600, "a week"),
