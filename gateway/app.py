@@ -15,6 +15,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.core import replicas as signs
 from gateway.core.access import Access, Plans, PrincipalsById
 from gateway.core.admission import Admission
 from gateway.core.api_keys import ApiKeys
@@ -57,7 +58,7 @@ from gateway.core.preflight import Preflight
 from gateway.core.preparation import Preparation
 from gateway.core.providers import Providers
 from gateway.core.repeats import Repeats
-from gateway.core.replicas import EVERY, Replicas
+from gateway.core.replicas import Replicas
 from gateway.core.results import Results
 from gateway.core.run_book import RunBook
 from gateway.core.sessions import Sessions
@@ -124,6 +125,8 @@ API_ROUTES = (*ROUTES, *health.ROUTES)
 #: Seconds after which a flow that is over is forgotten, and a run that never ended is called `unknown`.
 _FLOW_MEMORY = 3600.0
 _LONGEST_CALL = 3600.0
+#: Seconds between two looks for calls whose process no longer lives.
+_SETTLE_EVERY = 15.0
 #: Seconds for which an Idempotency-Key means the same call.
 _KEY_MEMORY = 86_400.0
 #: New objects after which the collector looks for circles; calls make next to none.
@@ -401,6 +404,8 @@ async def _services(
         left = health.left(settings.drain if health.draining else 0.0)
         await asyncio.gather(worker.close(left), gateway.close(left))
 
+    # Before it takes anything: whose process has given no sign of life counts as dead.
+    await replicas.look()
     worker.start()
     stack.push_async_callback(end_runs)
     tries = SqlTries(database, clock=clock)
@@ -428,7 +433,7 @@ async def _services(
                 ("end what nobody approved", 30.0, approvals.expire),
                 ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
                 ("forget blobs", 600.0, lambda: blobs.forget(clock())),
-                ("count replicas", EVERY, replicas.look),
+                ("count replicas", signs.EVERY, replicas.look),
                 ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
@@ -437,7 +442,7 @@ async def _services(
                 ("forget sign-in flows", 600.0, sign_in_flows.purge),
                 ("forget device flows", 600.0, lambda: device_flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget tries", 600.0, tries.purge),
-                ("settle runs", 15.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
+                ("settle runs", _SETTLE_EVERY, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
                 ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
                 ("forget events", 3600.0, lambda: events.forget(int((clock() - settings.retention) * 1000))),
                 ("forget deliveries", 3600.0, lambda: deliveries.forget(int((clock() - settings.retention) * 1000))),

@@ -163,16 +163,17 @@ async def gateway_process(
     plan: str | None = None,
     org: Org | None = None,
     arguments: tuple[str, ...] = (),
+    program: str = "gateway",
     **settings: str,
 ) -> AsyncIterator[RunningGateway]:
-    """The same as a process of its own, started by `python -m gateway serve --port 0`."""
+    """The same as a process of its own, started by `python -m gateway serve --port 0`, or by another module."""
     environ = {**os.environ, **environment(folder, integrations, definitions, settings, plans)}
     org = org or await make_org(environ, plan=plan)
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway",
+            program,
             "serve",
             "--port",
             "0",

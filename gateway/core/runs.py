@@ -171,7 +171,7 @@ class RunQueue(Protocol):
         ...
 
     async def lapsed(self, most: int) -> Sequence[tuple[Leased, bool, bool, bool]]:
-        """Runs whose lease has run out, taken over: whether each was sent, is safe to repeat, and is of the queue."""
+        """Runs whose lease has run out or whose process lives no longer, taken over: whether each was sent, is safe to repeat, and is of the queue."""
         ...
 
     async def cancel(

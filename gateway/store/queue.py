@@ -52,8 +52,13 @@ class SqlQueue:
             "prolong": f"UPDATE runs SET lease_until = {now} + :ms WHERE {_MINE} AND stopping IS NULL",
             "lapsed": f"""
                 UPDATE runs SET lease_until = {now} + :ms, owner = :owner, attempts = COALESCE(attempts, 0) + 1
-                WHERE id IN (SELECT id FROM runs WHERE lease_until <= {now} LIMIT :most {skip})
-                    AND finished_at IS NULL
+                WHERE id IN (
+                    SELECT id FROM runs
+                    WHERE lease_until <= {now} OR (lease_until IS NOT NULL AND owner <> 'lapsed' AND owner NOT IN (
+                        SELECT owner FROM leases WHERE name LIKE 'replica:%' AND until > {now}
+                    ))
+                    LIMIT :most {skip}
+                ) AND finished_at IS NULL
                 RETURNING *
             """,
             "leased": _INSERT.replace(":lease_until", f"{now} + :lease_until"),

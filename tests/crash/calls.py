@@ -120,9 +120,10 @@ async def crash(
     processes: int = 1,
     clients: int = 8,
     seed: int = 1,
+    program: str = "gateway",
     database: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The figures of one run. Raises AssertionError where a promise is broken."""
+    """The figures of one run; `program` is the module that serves. Raises AssertionError where a promise is broken."""
     chance, began = random.Random(seed), time.monotonic()  # noqa: S311
     upstream, journal = Counting(seed), Journal()
     app = web.Application()
@@ -132,7 +133,7 @@ async def crash(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     definitions = write_definitions(folder, definition(f"http://127.0.0.1:{site.port}"))
-    options: dict[str, Any] = {"definitions": definitions, "data_dir": str(folder / "data"), **(database or {})}
+    options: dict[str, Any] = {"program": program, "definitions": definitions, "data_dir": str(folder / "data"), **(database or {})}
     environ = environment(folder, None, definitions, {"data_dir": str(folder / "data"), **(database or {})})
     org = await make_org(environ)
     fleet = Fleet(folder, org, options, processes)

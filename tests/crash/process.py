@@ -1,12 +1,14 @@
-"""`skillway serve` whose deliveries are tried again within a second, and whose leases are short."""
+"""`skillway serve` whose deliveries are tried again within a second, whose leases are short, and that is soon missed."""
 
 from __future__ import annotations
 
 import sys
 
+from gateway import app
 from gateway.cli.main import main
-from gateway.core import deliveries, delivering, later
+from gateway.core import deliveries, delivering, later, replicas
 from gateway.store import deliveries as queue
+from gateway.store import runs
 
 # The whole schedule of a delivery takes 75 hours.
 #: Seconds that a claim lasts and an attempt may take, in the same order as the real ones.
@@ -18,5 +20,6 @@ if __name__ == "__main__":
     deliveries._LONGEST_REST = 1.0
     queue.LEASE, delivering.TIMEOUT = LEASE, TIMEOUT
     later.LEASE = LEASE
+    replicas.EVERY, app._SETTLE_EVERY, replicas._LASTS, runs._FIRST_SIGN = 0.5, 1.0, 4.0, 2000
     sys.argv = ["skillway", *sys.argv[1:]]
     main()
