@@ -269,7 +269,8 @@ async def test_a_run_is_not_over_unless_its_callback_is_kept(place: Place, monke
         place.upstream.gate.set()
         await asyncio.wait_for(tried.wait(), 20)
         run = (await place.running.ask("GET", f"/v1/runs/{run_id}")).json()
-        assert (run["status"], run["finished_at"]) == ("running", None)
+        # It may be in line again by now.
+        assert run["status"] in ("running", "queued") and run["finished_at"] is None
         assert (await place.running.ask("GET", "/v1/events?kind=run")).json()["events"] == []
     assert place.receiver.seen == []
 
