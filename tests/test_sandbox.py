@@ -16,6 +16,7 @@ from gateway.installation import open_installation
 from gateway.settings import load_settings
 from gateway.store.keys import SqlKeys
 from skills_catalog.loader import SHIPPED, load_catalog
+from tests.elsewhere import moved
 from tests.fakes.hostile import Recorder
 from tests.harness import Answer, RunningGateway, gateway
 
@@ -45,8 +46,7 @@ class Sandbox:
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     async with AsyncExitStack() as stack:
         witness = await stack.enter_async_context(Recorder())
-        addresses = {slug: {"base_url": witness.base_url} for slug in CATALOG.integrations}
-        addresses["github"] |= {"token_url": witness.base_url + "/token", "client_id": "x", "client_secret": "y"}
+        addresses = {slug: moved(one, witness.base_url) for slug, one in CATALOG.integrations.items()}
         running = await stack.enter_async_context(
             gateway(tmp_path_factory.mktemp("gateway"), integrations=addresses)
         )
