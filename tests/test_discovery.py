@@ -60,7 +60,7 @@ DEFINITIONS = (
     definition("registered", CONSENT),
     definition("open_data", {"name": "none", "type": "none", "title": "Nothing"}),
 )
-SLUGS = ["consent", "github", "open_data", "overscore", "overskill", "overten", "registered", "skycot"]
+SLUGS = sorted({*load_catalog([SHIPPED]).integrations, "consent", "open_data", "registered"})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -404,7 +404,7 @@ async def test_an_integration_that_is_switched_off_is_not_there(tmp_path: Path) 
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(gateway(tmp_path, integrations={"github": {"enabled": False}}))
         slugs = [item["slug"] for item in (await read(running, "/v1/skills"))["integrations"]]
-        assert slugs == ["overscore", "overskill", "overten", "skycot"]
+        assert slugs == sorted(load_catalog([SHIPPED]).integrations.keys() - {"github"})
         for method, path in (("GET", "/v1/skills/github"), ("POST", "/v1/github/get_repo"), ("GET", "/v1/github/download")):
             answer = await running.ask(method, path, body={} if method == "POST" else None)
             assert (answer.status, answer.json()["error"]) == (404, "not_found")
