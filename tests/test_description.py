@@ -173,11 +173,15 @@ def loaded(definition: Any) -> Any:
 
 async def test_all_examples_are_as_their_schemas_say(running: RunningGateway) -> None:
     document = await description(running)
-    looked_at = 0
+    looked_at, seen = 0, set()
     for methods in document["paths"].values():
         for operation in methods.values():
             contents = [operation.get("requestBody", {}), *(resolved(document, one) for one in operation["responses"].values())]
             for content in [one["content"]["application/json"] for one in contents if "application/json" in one.get("content", {})]:
+                # Many operations refuse in the same words.
+                if id(content) in seen:
+                    continue
+                seen.add(id(content))
                 values = [one["value"] for one in content.get("examples", {}).values()]
                 values += [content["example"]] if "example" in content else []
                 check = Draft202012Validator(
