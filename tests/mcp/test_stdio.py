@@ -41,7 +41,7 @@ def shell(stage: Stage, tmp_path: Path) -> Shell:
 async def test_a_client_of_today_lists_and_calls(stage: Stage, shell: Shell) -> None:
     stage.github.next(body=b'{\n"id": 9007199254740993\n}', headers={"Content-Type": "application/json"})
     listed, called = (await said(shell, modern_body("tools/list", id=1), modern_body("tools/call", REPO, id=2)))[0]
-    assert [tool["name"] for tool in listed["result"]["tools"]][0] == "search_skills"
+    assert listed["result"]["tools"][0]["name"] == "search_skills"
     assert called["result"]["structuredContent"]["data"] == {"id": 9007199254740993}
 
 
@@ -101,7 +101,13 @@ class Talk:
         environment: Mapping[str, str] = shell.environment
         return cls(
             await asyncio.create_subprocess_exec(
-                *COMMAND, "mcp", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment
+                *COMMAND,
+                "mcp",
+                *words,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment,
+                limit=2**22,
             )
         )
 
