@@ -62,13 +62,13 @@ async def called(asked: Asked) -> Json:
         options = options_of(asked.meta)
         if (tool := META_TOOLS.get(name)) is not None:
             return await tool.run(asked, checked(arguments, tool.takes, "argument"), options)
+        skill = _found(asked, name)
+        if options.get("digest") not in (None, digest_of(skill)):
+            said = "The tool is no longer what it was when its digest was noted."
+            raise Refusal("conflict", said, hint="Look at it again in tools/list.", retryable=False)
+        return await calling.call(asked, skill.integration, skill.name, arguments, options)
     except Refusal as refusal:
         return of_refusal(refusal)
-    skill = _found(asked, name)
-    if options.get("digest") not in (None, digest_of(skill)):
-        said = "The tool is no longer what it was when its digest was noted."
-        return of_refusal(Refusal("conflict", said, hint="Look at it again in tools/list.", retryable=False))
-    return await calling.call(asked, skill.integration, skill.name, arguments, options)
 
 
 def digest_of(skill: Skill) -> str:

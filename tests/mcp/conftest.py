@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.github import GitHub
-from tests.fakes.upstream import Running, serve
+from tests.fakes.upstream import Answer, Asked, Running, Upstream, json_answer, route, serve
 from tests.harness import Org, RunningGateway, gateway, make_org
 
 DEFINITION = """\
@@ -35,10 +35,23 @@ actions:
 """
 
 
+class Slow(Upstream):
+    """Answers whatever is asked; tests plan how late."""
+
+    @route("GET", "/ask")
+    def ask(self, asked: Asked) -> Answer:
+        return json_answer({})
+
+    @route("POST", "/build")
+    def build(self, asked: Asked) -> Answer:
+        return json_answer({"built": True})
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
     running: RunningGateway
     github: Running[GitHub]
+    slow: Running[Slow]
     other: Org
 
     async def key(self, **grant: object) -> str:
@@ -51,10 +64,10 @@ class Stage:
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     folder: Path = tmp_path_factory.mktemp("mcp")
     (folder / "definitions").mkdir()
-    async with serve(GitHub()) as github:
-        (folder / "definitions" / "slow.yaml").write_text(DEFINITION.format(base_url=github.base_url))
+    async with serve(GitHub()) as github, serve(Slow()) as slow:
+        (folder / "definitions" / "slow.yaml").write_text(DEFINITION.format(base_url=slow.base_url))
         where = {"github": {"base_url": github.base_url}}
         async with gateway(folder, integrations=where, definitions=folder / "definitions") as running:
             await running.connect("github", {"token": github.upstream.token})
             environ = {"SKILLWAY_DATA_DIR": str(folder / "data"), "SKILLWAY_CONFIG": str(folder / "skills.yaml")}
-            yield Stage(running=running, github=github, other=await make_org(environ, "Other"))
+            yield Stage(running=running, github=github, slow=slow, other=await make_org(environ, "Other"))

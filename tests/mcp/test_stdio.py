@@ -63,7 +63,7 @@ async def test_an_older_client_shakes_hands_first(stage: Stage, shell: Shell) ->
 
 async def test_progress_comes_as_it_is_told(stage: Stage, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.mcp.endpoint.PROGRESS_AFTER", 0.1)
-    stage.github.next(json={}, delay=0.4)
+    stage.slow.next(delay=0.4)
     talking = await Talk.begun(shell)
     try:
         call = modern_body("tools/call", {"name": "slow__ask", "_meta": {"progressToken": "p"}})
