@@ -69,6 +69,7 @@ from gateway.core.usage import Usage
 from gateway.core.webhooks import Webhooks
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
+from gateway.mcp import routes as mcp_routes
 from gateway.rest.routes import ROUTES
 from gateway.rest.shapes import SHAPES
 from gateway.settings import BadSetting, Installation, Settings, check_together
@@ -158,6 +159,7 @@ def make_web_app(services: Services) -> web.Application:
     app = web.Application(middlewares=[boundary], client_max_size=services.settings.body_limit)
     app[SERVICES] = services
     app.add_routes(mounted(services.description.routes))
+    app.add_routes(mcp_routes.routes())
     app.add_routes(ui_routes.routes())
     return app
 

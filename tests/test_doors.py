@@ -25,6 +25,7 @@ from tests.fakes.overten import Overten
 from tests.fakes.skycot import SkyCot
 from tests.fakes.upstream import Running, Seen, serve
 from tests.harness import Org, RunningGateway, gateway
+from tests.mcp.wire import modern
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -97,10 +98,34 @@ async def through_a_run(stage: Stage, use: Use, org: Org) -> Outcome:
     return Outcome.of(run["error"] or run["result"])
 
 
+async def through_mcp_direct(stage: Stage, use: Use, org: Org) -> Outcome:
+    meta = {"skillway/user": use.user}
+    return await through_a_tool(stage, f"{use.slug}__{use.action}", use.params, org, meta)
+
+
+async def through_mcp_meta(stage: Stage, use: Use, org: Org) -> Outcome:
+    arguments = {"integration": use.slug, "action": use.action, "params": use.params, "user": use.user}
+    return await through_a_tool(stage, "call_skill", arguments, org, {})
+
+
+async def through_a_tool(stage: Stage, name: str, arguments: Any, org: Org, meta: Mapping[str, Any]) -> Outcome:
+    params = {"name": name, "arguments": arguments, "_meta": meta}
+    answer = (await modern(stage.running, "tools/call", params, key=org.live)).json()
+    if "error" in answer:
+        return Outcome(code=answer["error"]["data"]["error"])
+    outcome = Outcome.of(answer["result"]["structuredContent"])
+    assert answer["result"].get("isError", False) == (outcome.status is None or outcome.status >= 400)
+    return outcome
+
+
 #: A new way in gets a line here, and nothing else.
 DOORS: Mapping[str, Door] = {
-    "rest": through_rest, "command line": through_the_command_line, "a run": through_a_run,
-}  # fmt: skip
+    "rest": through_rest,
+    "command line": through_the_command_line,
+    "a run": through_a_run,
+    "mcp direct": through_mcp_direct,
+    "mcp meta": through_mcp_meta,
+}
 
 
 async def command(shell: Shell, *words: str, given: bytes = b"") -> Done:

@@ -39,6 +39,7 @@ PEOPLE: Mapping[str, Entry] = {
     ),
     "keys": Entry(module="keys", attribute="keys", help="List the API keys of the org, make or revoke one."),
     "usage": Entry(module="keys", attribute="usage", help="Show what the org has used, and what is left."),
+    "mcp": Entry(module="mcp", attribute="mcp", help="Speak MCP over stdin and stdout, for clients that start their servers."),
     "pull": Entry(module="pull", attribute="pull", help="Write an integration's skill files for an agent."),
 }
 

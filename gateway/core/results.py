@@ -30,21 +30,28 @@ class Results:
     def __init__(self, kept: KeptAnswers) -> None:
         self._kept = kept
 
-    async def read(self, run: Run, *, path: str, offset: int, limit: int, grep: str | None) -> bytes:
-        """`{"data": […], "total", "next"?}` as JSON: items of an array, letters of a text, or the one value there is.
-
-        `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
-        nowhere.
-        """
+    async def whole(self, run: Run) -> Result:
+        """The answer as it came. Raises `not_found` where it is not kept."""
         result = await self._kept.find(run.org, run.id)
         if result is None:
             raise Refusal("not_found", "Result not found.", hint="Results are kept of answers that were cut, for a while.")
+        return result
+
+    async def read(
+        self, run: Run, *, path: str, offset: int, limit: int, grep: str | None, most: int = MOST_BYTES
+    ) -> bytes:
+        """`{"data": […], "total", "next"?}` as JSON: items of an array, letters of a text, or the one value there is.
+
+        One piece has about `most` bytes. `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
+        nowhere.
+        """
+        result = await self.whole(run)
         if len(result.data) > _LARGE:
-            return await asyncio.to_thread(_piece, result, path, offset, limit, grep)
-        return _piece(result, path, offset, limit, grep)
+            return await asyncio.to_thread(_piece, result, path, offset, limit, grep, most)
+        return _piece(result, path, offset, limit, grep, most)
 
 
-def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None) -> bytes:
+def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None, most: int) -> bytes:
     found = _found(result.data.strip(), path)
     head = head_of(found)
     if head == b"[":
@@ -53,16 +60,16 @@ def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None)
             # As the item is written: what is not ASCII may stand there escaped.
             spelled = {grep.encode(), orjson.dumps(grep)[1:-1], _escaped(grep)}
             items = [item for item in items if any(text in bytes(item) for text in spelled)]
-        return _some(items, offset, limit)
+        return _some(items, offset, limit, most)
     if head == b'"':
         text: str = orjson.loads(bytes(found))
         lines = [line for line in text.splitlines() if grep in line] if grep is not None else None
         if lines is not None:
-            return _some([orjson.dumps(line) for line in lines], offset, limit)
-        return _letters(text, offset, limit)
+            return _some([orjson.dumps(line) for line in lines], offset, limit, most)
+        return _letters(text, offset, limit, most)
     if grep is not None and grep.encode() not in bytes(found):
-        return _some([], 0, 1)
-    return _some([found], offset, limit)
+        return _some([], 0, 1, most)
+    return _some([found], offset, limit, most)
 
 
 def _found(data: bytes, path: str) -> Text:
@@ -92,23 +99,23 @@ def _pointed(data: bytes, pointer: str) -> Text:
     return value
 
 
-def _some(items: Sequence[Text], offset: int, limit: int) -> bytes:
+def _some(items: Sequence[Text], offset: int, limit: int, most: int) -> bytes:
     """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its size."""
     taken: list[bytes] = []
     size = 0
     for item in items[offset : offset + limit]:
-        if size + len(item) > MOST_BYTES and taken:
+        if size + len(item) > most and taken:
             break
-        taken.append(bytes(item) if len(item) <= MOST_BYTES else orjson.dumps({"$omitted": "", "bytes": len(item)}))
+        taken.append(bytes(item) if len(item) <= most else orjson.dumps({"$omitted": "", "bytes": len(item)}))
         size += len(item)
     following = offset + len(taken)
     more = b',"next":%d' % following if following < len(items) else b""
     return b'{"data":[%b],"total":%d%b}' % (b",".join(taken), len(items), more)
 
 
-def _letters(text: str, offset: int, limit: int) -> bytes:
+def _letters(text: str, offset: int, limit: int, most: int) -> bytes:
     # A limit of some items is meant for arrays: a text comes in larger pieces.
-    piece = text[offset : offset + max(limit, 4000)][: MOST_BYTES // 6]
+    piece = text[offset : offset + max(limit, 4000)][: most // 6]
     following = offset + len(piece)
     more = b',"next":%d' % following if following < len(text) else b""
     return b'{"data":[%b],"total":%d%b}' % (orjson.dumps(piece), len(text), more)

@@ -61,12 +61,21 @@ async def _json_object(request: web.Request, known: Mapping[str, Field]) -> dict
         raise Refusal("bad_request", _sentence(str(error))) from None
     if not isinstance(value, dict):
         raise bad_field("", "type", "The body must be a JSON object.")
+    return checked(value, known)
+
+
+def checked(value: Mapping[str, Any], known: Mapping[str, Field], what: str = "field") -> dict[str, Any]:
+    """The members of an object held against those that are known, with the defaults of what was left out.
+
+    Raises `bad_request` that names what is wrong and suggests the nearest known name.
+    """
     for name, member in value.items():
         if name not in known:
-            raise unknown_field(name, known)
-        _check(known[name], member, "field")
-    _fill_in(value, known, "field")
-    return value
+            raise unknown_field(name, known, what=what)
+        _check(known[name], member, what)
+    found = dict(value)
+    _fill_in(found, known, what)
+    return found
 
 
 def _query(request: web.Request, known: Mapping[str, Field]) -> dict[str, Any]:

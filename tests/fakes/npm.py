@@ -29,7 +29,7 @@ def installed(folder: Path) -> Path:
     target = _target(folder)
     if _is_installed(folder):
         return target
-    with _locked(CACHE / "npm.lock"):
+    with locked(CACHE / "npm.lock"):
         if _is_installed(folder):
             return target
         with tempfile.TemporaryDirectory(dir=CACHE) as made:
@@ -75,7 +75,7 @@ def _npm_ci(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -1,0 +1,1 @@
+"""The Model Context Protocol at `/mcp`: what agents find, call and connect, as tools."""

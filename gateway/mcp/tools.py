@@ -1,0 +1,158 @@
+"""`tools/list` and `tools/call`: each action as a tool, or a few tools that lead to all of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.errors import Refusal
+from gateway.mcp import calling
+from gateway.mcp.asked import Asked, Json, Mode
+from gateway.mcp.jsonrpc import INVALID_PARAMS, RpcError
+from gateway.mcp.meta_tools import IN_DIRECT, META_TOOLS, MetaTool
+from gateway.mcp.options import options_of
+from gateway.mcp.rendering import of_refusal
+from gateway.web.bodies import checked
+from gateway.web.operations import PRINTABLE, Field
+from skills_catalog.exporting.tool_names import tool_name, tools_of
+from skills_catalog.model import Integration, Skill
+
+#: With more actions than that a key gets the tools that find them, unless its address says otherwise.
+MOST_DIRECT = 40
+#: Tools of one page of the list.
+PAGE = 250
+#: Milliseconds for which a client may keep the list: a reload of the catalog is seen then.
+TTL = 60_000
+_DIGEST = 16
+
+
+def mode_of(asked: Asked) -> Mode:
+    """How this key's actions are listed under this address."""
+    if asked.mode is not None:
+        return asked.mode
+    return "direct" if sum(len(one.skills) for one in _usable(asked)) <= MOST_DIRECT else "meta"
+
+
+async def listed(asked: Asked) -> Json:
+    """What the key may use, in an order that only a change of the catalog changes."""
+    if mode_of(asked) == "meta":
+        return _cacheable({"tools": [_meta_tool(tool) for tool in META_TOOLS.values()]})
+    after = _after(asked.params.get("cursor"))
+    skills = [(one, skill) for one in _usable(asked) for skill in one.skills.values() if skill.id > after]
+    found = sorted(skills, key=lambda pair: pair[1].id)
+    catalog = asked.ours.catalogs.current
+    tools = [_tool(integration, skill, tool_name(catalog, skill)) for integration, skill in found[:PAGE]]
+    if len(found) > PAGE:
+        following = base64.urlsafe_b64encode(found[PAGE - 1][1].id.encode()).decode()
+        return _cacheable({"tools": tools, "nextCursor": following})
+    return _cacheable({"tools": [*tools, *(_meta_tool(META_TOOLS[name]) for name in IN_DIRECT)]})
+
+
+async def called(asked: Asked) -> Json:
+    """The answer of one tool. Raises `RpcError` for a tool that there is not."""
+    name, arguments = asked.params.get("name"), asked.params.get("arguments", {})
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise RpcError(INVALID_PARAMS, "`name` must be a string and `arguments` an object.")
+    try:
+        options = options_of(asked.meta)
+        if (tool := META_TOOLS.get(name)) is not None:
+            return await tool.run(asked, checked(arguments, tool.takes, "argument"), options)
+        skill = _found(asked, name)
+        if options.get("digest") not in (None, digest_of(skill)):
+            said = "The tool is no longer what it was when its digest was noted."
+            raise Refusal("conflict", said, hint="Look at it again in tools/list.", retryable=False)
+        return await calling.call(asked, skill.integration, skill.name, arguments, options)
+    except Refusal as refusal:
+        return of_refusal(refusal)
+
+
+def digest_of(skill: Skill) -> str:
+    """Changes with whatever a model is told of the tool: a client that noted it is not fooled later."""
+    told = orjson.dumps([skill.id, skill.description, skill.input_schema], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(told).hexdigest()[:_DIGEST]
+
+
+def _found(asked: Asked, name: str) -> Skill:
+    """The action of a tool. What the key may not use is found too: the gateway refuses it as everywhere."""
+    skill = tools_of(asked.ours.catalogs.current).get(name)
+    if skill is not None and asked.serves(skill.integration):
+        return skill
+    slug, _, action = name.partition("__")
+    try:
+        # Only to say what was meant: the name of no tool is made up of its parts.
+        asked.ours.catalogs.find(slug, action)
+    except Refusal as refusal:
+        said = {**refusal.body(), "message": f"Unknown tool {name[:64]!r}. {refusal.message}"}
+        raise RpcError(INVALID_PARAMS, " ".join(filter(None, (said["message"], refusal.hint))), said) from None
+    gone = Refusal("not_found", f"Unknown tool {name[:64]!r}.")
+    raise RpcError.of(gone, INVALID_PARAMS)
+
+
+def _usable(asked: Asked) -> Sequence[Integration]:
+    return [one for one in asked.ours.discovery.usable(asked.who) if asked.serves(one.slug)]
+
+
+def _tool(integration: Integration, skill: Skill, name: str) -> Json:
+    described = f"{integration.name}: {skill.description}"
+    if skill.deprecated is not None:
+        described += f" Deprecated{f'; use {skill.successor}' if skill.successor else ''}."
+    return {
+        "name": name,
+        "title": f"{integration.name}: {skill.title}",
+        "description": described,
+        "inputSchema": skill.input_schema,
+        "annotations": _annotations(skill),
+        "_meta": {"skillway/action": skill.id, "skillway/effect": skill.effect, "skillway/digest": digest_of(skill)},
+    }
+
+
+def _annotations(skill: Skill) -> dict[str, Any]:
+    """What clients warn by. To create or send adds something; to update or delete does away with what was there."""
+    if skill.effect == "read":
+        return {"readOnlyHint": True, "openWorldHint": True}
+    return {
+        "readOnlyHint": False,
+        "destructiveHint": skill.effect in ("update", "delete"),
+        "idempotentHint": skill.idempotent,
+        "openWorldHint": True,
+    }
+
+
+def _meta_tool(tool: MetaTool) -> Json:
+    takes = tool.takes.values()
+    return {
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": {
+            "type": "object",
+            "properties": {field.name: _shown(field) for field in takes},
+            "required": [field.name for field in takes if field.required],
+            "additionalProperties": False,
+        },
+        "annotations": tool.annotations,
+    }
+
+
+def _shown(field: Field) -> Json:
+    """The schema of an argument, without the long list of signs that no text may hold."""
+    shown = {name: value for name, value in field.schema.items() if (name, value) != ("pattern", PRINTABLE)}
+    return {**shown, "description": field.about}
+
+
+def _cacheable(answer: Json) -> Json:
+    return {**answer, "ttlMs": TTL, "cacheScope": "private"}
+
+
+def _after(cursor: Any) -> str:
+    if cursor is None:
+        return ""
+    try:
+        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+    except (AttributeError, binascii.Error, ValueError):
+        raise RpcError(INVALID_PARAMS, "`cursor` is not one that we gave.") from None
