@@ -472,9 +472,8 @@ async def test_a_person_logs_in_looks_around_connects_calls_and_leaves(stage: St
     assert (who.json["org"]["id"], who.json["api_key"]["mode"]) == (org.id, "live")
 
     listed = (await command(shell, "skills")).json["integrations"]
-    assert {item["slug"]: item["connected"] for item in listed} == {
-        "broken": True, "slow": True, "github": True, "overskill": True, "skycot": True, "overten": True,
-        "overscore": True,
+    assert {item["slug"] for item in listed if item["connected"]} == {
+        "broken", "slow", "github", "overskill", "skycot", "overten", "overscore",
     }  # fmt: skip
     actions = (await command(shell, "skills", "github")).json
     assert "create_issue" in [skill["name"] for skill in actions["skills"]]

@@ -146,11 +146,11 @@ def expected(
     integration: Integration, skill: Skill, example: Example, method: AuthMethod, fields: Mapping[str, str], key: str
 ) -> UpstreamRequest:
     """What the definition makes of the example's params, but for the credential."""
-    params = {
+    params = dict(example.params) | {
         param.name: fields[param.default_from]
         for param in skill.params.values()
         if param.default_from and param.default_from in fields and param.name not in example.params
-    } | dict(example.params)
+    }
     if (own := (skill.idempotency or {}).get("param")) is not None:
         params.setdefault(own, key)
     place = method.placement

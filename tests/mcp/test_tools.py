@@ -54,7 +54,7 @@ async def test_an_address_says_how_to_list_and_what(stage: Stage) -> None:
 
 
 async def test_annotations_say_what_an_action_does_to_the_world(stage: Stage) -> None:
-    answer = await modern(stage.running, "tools/list", path="/mcp?tools=direct")
+    answer = await modern(stage.running, "tools/list", path="/mcp?tools=direct&integration=github,overten")
     tools = {one["name"]: one for one in answer.json()["result"]["tools"]}
     assert tools["github__get_repo"]["annotations"]["readOnlyHint"] is True
     assert tools["github__create_issue"]["annotations"]["destructiveHint"] is False
