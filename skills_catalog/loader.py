@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from skills_catalog.building import build
@@ -28,6 +29,8 @@ __all__ = [
 
 #: The integrations that come with Skillway.
 SHIPPED = Path(__file__).parent / "integrations"
+#: Files that are remembered as they were read.
+_KNOWN = 256
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -71,7 +74,8 @@ def load_catalog(paths: Iterable[Path], *, only: Collection[str] | None = None) 
             continue
         for file in files:
             try:
-                integration = load_integration(file)
+                source = _shown(file)
+                integration = _known(_content(file, source), source)
             except CatalogError as error:
                 mistakes += error.problems
                 continue
@@ -91,6 +95,12 @@ def load_catalog(paths: Iterable[Path], *, only: Collection[str] | None = None) 
     if mistakes:
         raise CatalogError(mistakes)
     return Catalog(integrations.values())
+
+
+@lru_cache(maxsize=_KNOWN)
+def _known(content: bytes, source: str) -> Integration:
+    """What did not change since the last time is not read again; nobody changes an integration."""
+    return load_definition(content, source=source)[0]
 
 
 def _files(path: Path) -> Iterator[Path]:
