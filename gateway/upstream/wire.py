@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core.request import Headers, UpstreamRequest
@@ -78,6 +79,7 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
+@lru_cache(maxsize=4)
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     """TLS 1.2 or later, verified against the system's certificates and those of the operator's own file."""
     context = ssl.create_default_context()
