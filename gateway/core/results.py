@@ -13,7 +13,7 @@ from gateway.core.answers import Result
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
-from gateway.core.raw_json import Text, head_of, items_of, members_of
+from gateway.core.raw_json import Text, head_of, items_of, member, single_members_of
 from gateway.core.runs import Run
 
 #: Bytes of one piece at most; what follows is asked for next.
@@ -33,6 +33,8 @@ class Results:
     async def read(self, run: Run, *, path: str, offset: int, limit: int, grep: str | None) -> bytes:
         """`{"data": […], "total", "next"?}` as JSON: items of an array, letters of a text, or the one value there is.
 
+        An object too large for one piece comes as its members, each an object by itself.
+
         `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
         nowhere.
         """
@@ -47,8 +49,8 @@ class Results:
 def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None) -> bytes:
     found = _found(result.data.strip(), path)
     head = head_of(found)
-    if head == b"[":
-        items: Sequence[Text] = items_of(found)
+    if head == b"[" or (head == b"{" and len(found) > MOST_BYTES):
+        items: Sequence[Text] = items_of(found) if head == b"[" else single_members_of(found)
         if grep is not None:
             # As the item is written: what is not ASCII may stand there escaped.
             spelled = {grep.encode(), orjson.dumps(grep)[1:-1], _escaped(grep)}
@@ -83,8 +85,8 @@ def _pointed(data: bytes, pointer: str) -> Text:
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         head = head_of(value)
-        if head == b"{" and name in (members := members_of(value)):
-            value = members[name]
+        if head == b"{" and (found := member(value, name)) is not None:
+            value = found
         elif head == b"[" and name.isascii() and name.isdigit() and int(name) < len(items := items_of(value)):
             value = items[int(name)]
         else:
