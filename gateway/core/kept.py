@@ -46,8 +46,8 @@ class KeptAnswers:
         found = await self._blobs.find(org, run_id)
         if found is None:
             return None
-        # Joined from a list, a large answer would be in memory twice.
-        data = io.BytesIO()
+        # Joined from a list, or moved as it grows, a large answer would be in memory twice.
+        data = io.BytesIO(bytes(found.size))
         try:
             async for piece in self._blobs.read(org, run_id):
                 data.write(piece)

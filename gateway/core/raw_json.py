@@ -96,8 +96,8 @@ class _Blocks(Sequence[msgspec.Raw]):
         if end - start > _BLOCK:
             return 1
         if self._is_object:
-            return len(_MEMBERS.decode(b"{%b}" % self._view[start:end]))
-        return len(_ITEMS.decode(b"[%b]" % self._view[start:end]))
+            return len(_MEMBERS.decode(b"{%b}" % bytes(self._view[start:end])))
+        return len(_ITEMS.decode(b"[%b]" % bytes(self._view[start:end])))
 
 
 def head_of(data: Text) -> bytes:
@@ -115,6 +115,12 @@ def items_of(data: Text) -> Sequence[msgspec.Raw]:
 def single_members_of(data: Text) -> Sequence[msgspec.Raw]:
     """The members of an object, each as an object that has no other."""
     return _Blocks(data)
+
+
+def some_of(items: Sequence[Text], start: int, most: int) -> Iterator[Text]:
+    """Items from one on; those that nobody comes to are not looked at."""
+    following = items.beginning(start) if isinstance(items, _Blocks) else islice(items, start, None)
+    return islice(following, most)
 
 
 def first_of(data: Text) -> Text | None:
@@ -177,14 +183,14 @@ def written(members: Mapping[str, Text]) -> bytes:
 def _items(view: memoryview, start: int, end: int) -> list[msgspec.Raw]:
     """The items of one block; a large one is not copied."""
     if end - start <= _BLOCK:
-        return _ITEMS.decode(b"[%b]" % view[start:end])
+        return _ITEMS.decode(b"[%b]" % bytes(view[start:end]))
     return [msgspec.Raw(view[slice(*_trimmed(view, start, end))])]
 
 
 def _members(view: memoryview, start: int, end: int) -> Iterable[tuple[str, msgspec.Raw]]:
     """Names and values of one block; a large value is not copied."""
     if end - start <= _BLOCK:
-        return _MEMBERS.decode(b"{%b}" % view[start:end]).items()
+        return _MEMBERS.decode(b"{%b}" % bytes(view[start:end])).items()
     name = _name.match(view, start)
     assert name is not None
     return [(_NAME.decode(name[1]), msgspec.Raw(view[slice(*_trimmed(view, name.end(), end))]))]

@@ -13,7 +13,7 @@ from gateway.core.answers import Result
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
-from gateway.core.raw_json import Text, head_of, items_of, member, single_members_of
+from gateway.core.raw_json import Text, head_of, items_of, member, members_of, single_members_of, some_of
 from gateway.core.runs import Run
 
 #: Bytes of one piece at most; what follows is asked for next.
@@ -55,7 +55,8 @@ def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None)
             # As the item is written: what is not ASCII may stand there escaped.
             spelled = {grep.encode(), orjson.dumps(grep)[1:-1], _escaped(grep)}
             items = [item for item in items if any(text in bytes(item) for text in spelled)]
-        return _some(items, offset, limit)
+        where = path if grep is None and (not path or path.startswith("/")) else None
+        return _some(items, offset, limit, where, has_names=head == b"{")
     if head == b'"':
         text: str = orjson.loads(bytes(found))
         lines = [line for line in text.splitlines() if grep in line] if grep is not None else None
@@ -94,14 +95,21 @@ def _pointed(data: bytes, pointer: str) -> Text:
     return value
 
 
-def _some(items: Sequence[Text], offset: int, limit: int) -> bytes:
-    """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its size."""
+def _some(
+    items: Sequence[Text], offset: int, limit: int, where: str | None = None, *, has_names: bool = False
+) -> bytes:
+    """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its place and size."""
     taken: list[bytes] = []
     size = 0
-    for item in items[offset : offset + limit]:
+    for number, item in enumerate(some_of(items, offset, limit), offset):
         if size + len(item) > MOST_BYTES and taken:
             break
-        taken.append(bytes(item) if len(item) <= MOST_BYTES else orjson.dumps({"$omitted": "", "bytes": len(item)}))
+        if len(item) <= MOST_BYTES:
+            taken.append(bytes(item))
+        else:
+            name = next(iter(members_of(item))).replace("~", "~0").replace("/", "~1") if has_names else number
+            place = "" if where is None else f"{where}/{name}"
+            taken.append(orjson.dumps({"$omitted": place, "bytes": len(item)}))
         size += len(item)
     following = offset + len(taken)
     more = b',"next":%d' % following if following < len(items) else b""
