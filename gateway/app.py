@@ -76,6 +76,7 @@ from gateway.settings import BadSetting, Installation, Settings, check_together
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.database import DiskFailed, StorageUnavailable
 from gateway.store.deliveries import TOPIC as DELIVERIES
 from gateway.store.deliveries import SqlDeliveries
 from gateway.store.deprecations import SqlDeprecations
@@ -400,7 +401,7 @@ async def _services(
         at_once=settings.run_workers,
         clock=clock,
     )
-    health = Health(database.check)
+    health = Health(database.check, database.broken)
 
     async def end_runs() -> None:
         left = health.left(settings.drain if health.draining else 0.0)
@@ -583,6 +584,15 @@ def _cannot_listen(settings: Settings, error: OSError) -> BadSetting:
     return BadSetting(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
 
 
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
 async def serve(
     settings: Settings,
     installation: Installation,
@@ -594,24 +604,33 @@ async def serve(
 ) -> None:
     """Serves on a bound socket until `stop`, then lets calls in flight finish.
 
-    `announce` gets the address once it answers; `reload` gets what to do on SIGHUP.
+    `announce` gets the address once it answers; `reload` gets what to do on SIGHUP. Raises `DiskFailed`.
     """
     port = listening.getsockname()[1]
-    async with open_gateway(settings, installation, port=port) as services:
-        listener = Listener(make_web_app(services), drain=settings.drain)
-        await listener.setup()
-        try:
+    broken = asyncio.Event()
+    try:
+        async with open_gateway(settings, installation, port=port) as services:
+            broken = services.health.store_broken
+            listener = Listener(make_web_app(services), drain=settings.drain)
+            await listener.setup()
             try:
-                await web.SockSite(listener, listening, backlog=1024).start()
-            except OSError as error:
-                raise _cannot_listen(settings, error) from None
-            loop = asyncio.get_running_loop()
-            reload(lambda: loop.run_in_executor(None, services.catalogs.reload))
-            _settle_memory()
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            announce(f"http://{host}:{port}")
-            await stop.wait()
-            services.health.drain()
-            services.stop_taking()
-        finally:
-            await listener.cleanup()
+                try:
+                    await web.SockSite(listener, listening, backlog=1024).start()
+                except OSError as error:
+                    raise _cannot_listen(settings, error) from None
+                loop = asyncio.get_running_loop()
+                reload(lambda: loop.run_in_executor(None, services.catalogs.reload))
+                _settle_memory()
+                host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                announce(f"http://{host}:{port}")
+                await _first(stop, broken)
+                services.health.drain()
+                services.stop_taking()
+            finally:
+                await listener.cleanup()
+    except StorageUnavailable:
+        # What was still to be written cannot be.
+        if not broken.is_set():
+            raise
+    if broken.is_set():
+        raise DiskFailed

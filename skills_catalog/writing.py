@@ -30,6 +30,7 @@ def scalar(value: Json, *, in_flow: bool = True) -> str:
         and value == value.strip()
         and value.lower().strip("._") not in _WORDS
         and " #" not in value
+        and not value.startswith(":")
         and not value.endswith(":")
         # Beside a quote or a bracket a colon ends a name in flow context.
         and not (in_flow and ":" in value and not re.fullmatch(r"[A-Za-z0-9_./:-]+", value))

@@ -162,21 +162,17 @@ async def gateway_process(
     plans: Mapping[str, Any] | None = None,
     plan: str | None = None,
     org: Org | None = None,
+    program: tuple[str, ...] = ("-m", "gateway", "serve", "--port", "0"),
     arguments: tuple[str, ...] = (),
-    program: str = "gateway",
     **settings: str,
 ) -> AsyncIterator[RunningGateway]:
-    """The same as a process of its own, started by `python -m gateway serve --port 0`, or by another module."""
+    """The same as a process of its own, started by `python -m gateway serve --port 0` or what else `program` says."""
     environ = {**os.environ, **environment(folder, integrations, definitions, settings, plans)}
     org = org or await make_org(environ, plan=plan)
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            program,
-            "serve",
-            "--port",
-            "0",
+            *program,
             *arguments,
             cwd=ROOT,
             env=environ,

@@ -73,7 +73,7 @@ async def test_an_unreviewed_action_is_hidden_and_refused_whoever_asks(tmp_path:
             for key in (running.org.live, running.org.test):
                 listed = (await running.ask("GET", "/v1/skills/things", key=key)).json()
                 assert [one["name"] for one in listed["skills"]] == ["list_things", "set_picture"]
-                found = (await running.ask("GET", "/v1/skills/search?q=delete+thing", key=key)).json()
+                found = (await running.ask("GET", "/v1/skills/search?q=things+delete+thing&limit=50", key=key)).json()
                 assert "list_things" in json.dumps(found)
                 assert "delete_thing" not in json.dumps(found)
                 files = (await running.ask("GET", "/v1/things/download", key=key)).body

@@ -15,7 +15,7 @@ from gateway.app import public_url_of
 from gateway.cli import output
 from gateway.cli.failures import CommandFailed, Problem
 from gateway.settings import BadSetting, Installation, Settings, load_settings
-from gateway.store.database import NotUsable, StorageUnavailable
+from gateway.store.database import DiskFailed, NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem, SealBroken
 from skills_catalog.mistakes import CatalogError
 
@@ -59,6 +59,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (BadSetting, NotUsable, KeyProblem, CatalogError, SealBroken) as error:
         raise misconfigured(str(error)) from None
+    except DiskFailed as error:
+        # The installation is as it should be: a supervisor may start it anew.
+        raise CommandFailed(1, Problem(code="storage_unavailable", message=str(error))) from None
     except StorageUnavailable as error:
         cause = error.__cause__
         raise misconfigured(f"{error.message} ({cause})" if cause else error.message) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -35,6 +36,7 @@ _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 #: RFC 6266 §4.1: `filename*=UTF-8''…`, and `filename=…` as a token or a quoted string.
 _EXTENDED_NAME = re.compile(r"[;\s]filename\*\s*=\s*utf-8'[\w-]*'([^\s;]+)", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r'[;\s]filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+_utf8 = codecs.getincrementaldecoder("utf-8")
 _raw_json = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -164,11 +166,18 @@ def json_bytes(body: bytes) -> bytes | None:
         body = body[3:]
     try:
         if not body.isascii():
-            body.decode()  # the scanner below lets invalid UTF-8 through
+            _check_utf8(body)  # the scanner below lets it through
         _raw_json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return body
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raises `UnicodeDecodeError`. As one text the body would take up to four times its size."""
+    decoder = _utf8()
+    for start in range(0, len(body), PIECE):
+        decoder.decode(body[start : start + PIECE], final=start + PIECE >= len(body))
 
 
 def _is_json(media_type: str) -> bool:

@@ -13,8 +13,10 @@ _DEADLINE = 2.0
 class Health:
     """Ready from the start until the drain, while the database answers."""
 
-    def __init__(self, check_store: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, check_store: Callable[[], Awaitable[None]], store_broken: asyncio.Event) -> None:
         self._check_store = check_store
+        #: Set once this process must not go on: only a new one may write.
+        self.store_broken = store_broken
         self._drained_at: float | None = None
 
     @property

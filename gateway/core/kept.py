@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import AsyncIterator, Callable
 
 import orjson
@@ -45,12 +46,15 @@ class KeptAnswers:
         found = await self._blobs.find(org, run_id)
         if found is None:
             return None
+        # Joined from a list, or moved as it grows, a large answer would be in memory twice.
+        data = io.BytesIO(bytes(found.size))
         try:
-            data = b"".join([piece async for piece in self._blobs.read(org, run_id)])
+            async for piece in self._blobs.read(org, run_id):
+                data.write(piece)
         except BlobBroken:
             return None
         about = orjson.loads(found.head)
-        return Result(status=about["status"], data=data, meta=about["meta"])
+        return Result(status=about["status"], data=data.getvalue(), meta=about["meta"])
 
 
 class AnswerCache:

@@ -176,8 +176,8 @@ class RunWorker:
                     replace(run, state="unknown", outcome="unknown", finished_at=now, refusal=lost(run)),
                     release_key=is_safe and not is_queued,
                 )
-            elif leased.attempt > MOST_ATTEMPTS:
-                log.error("%s given up: its worker has gone %d times", run.id, leased.attempt - 1)
+            elif leased.attempt >= MOST_ATTEMPTS:
+                log.error("%s given up: its worker has gone %d times", run.id, leased.attempt)
                 await record.end(
                     replace(run, state="failed", outcome="not_sent", finished_at=now, refusal=_given_up(run))
                 )
@@ -287,6 +287,8 @@ class RunWorker:
             return
         assert step.run is not None
         ended = step.run
+        if not await self._queue.is_held(leased):
+            return
         if step.result is not None:
             ended = replace(ended, kept=await self._kept.keep(ended.org, ended.id, step.result))
         await self._record(leased).end(ended)

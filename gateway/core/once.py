@@ -55,6 +55,9 @@ class LeasedRecord:
             raise Stopped
 
     async def answered(self, plan: Plan, result: Result, run: Run) -> None:
+        if not await self._queue.is_held(self._leased):
+            # Another has taken it over: its answer is not to be replaced by this one.
+            return
         size = await self._kept.keep(run.org, run.id, result)
         await self.end(replace(run, kept=size))
 

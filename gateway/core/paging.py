@@ -16,7 +16,7 @@ from jmespath.exceptions import JMESPathError
 from gateway.core.answers import Result, says_no
 from gateway.core.call import Call, Plan
 from gateway.core.errors import Refusal
-from gateway.core.raw_json import Text, array, at, head_of, items_of, replaced
+from gateway.core.raw_json import Text, TooWide, array, at, head_of, items_of, replaced
 from skills_catalog.model import Skill
 
 #: Pages of one call, whatever the caller asks for.
@@ -205,7 +205,7 @@ def _items(page: Mapping[str, Any], data: bytes) -> list[Text] | None:
         else:
             found = orjson.dumps(jmespath.search(path, orjson.loads(data)))
         return list(items_of(found)) if head_of(found) == b"[" else None
-    except (KeyError, msgspec.DecodeError, JMESPathError, orjson.JSONDecodeError):
+    except (KeyError, TooWide, msgspec.DecodeError, JMESPathError, orjson.JSONDecodeError):
         return None
 
 

@@ -13,7 +13,7 @@ from gateway.core.answers import Result
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
-from gateway.core.raw_json import Text, head_of, items_of, members_of
+from gateway.core.raw_json import Text, head_of, items_of, member, members_of, single_members_of, some_of
 from gateway.core.runs import Run
 
 #: Bytes of one piece at most; what follows is asked for next.
@@ -42,7 +42,8 @@ class Results:
     ) -> bytes:
         """`{"data": […], "total", "next"?}` as JSON: items of an array, letters of a text, or the one value there is.
 
-        One piece has about `most` bytes. `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
+        One piece has about `most` bytes; an object too large for one comes as its members, each an object by itself.
+        `path` is a JSON pointer (RFC 6901) or JMESPath. Raises `not_found`, or `bad_request` for a path that leads
         nowhere.
         """
         result = await self.whole(run)
@@ -54,22 +55,23 @@ class Results:
 def _piece(result: Result, path: str, offset: int, limit: int, grep: str | None, most: int) -> bytes:
     found = _found(result.data.strip(), path)
     head = head_of(found)
-    if head == b"[":
-        items: Sequence[Text] = items_of(found)
+    if head == b"[" or (head == b"{" and len(found) > most):
+        items: Sequence[Text] = items_of(found) if head == b"[" else single_members_of(found)
         if grep is not None:
             # As the item is written: what is not ASCII may stand there escaped.
             spelled = {grep.encode(), orjson.dumps(grep)[1:-1], _escaped(grep)}
             items = [item for item in items if any(text in bytes(item) for text in spelled)]
-        return _some(items, offset, limit, most)
+        where = path if grep is None and (not path or path.startswith("/")) else None
+        return _some(items, offset, limit, where, most=most, has_names=head == b"{")
     if head == b'"':
         text: str = orjson.loads(bytes(found))
         lines = [line for line in text.splitlines() if grep in line] if grep is not None else None
         if lines is not None:
-            return _some([orjson.dumps(line) for line in lines], offset, limit, most)
-        return _letters(text, offset, limit, most)
+            return _some([orjson.dumps(line) for line in lines], offset, limit, most=most)
+        return _letters(text, offset, limit, most=most)
     if grep is not None and grep.encode() not in bytes(found):
-        return _some([], 0, 1, most)
-    return _some([found], offset, limit, most)
+        return _some([], 0, 1, most=most)
+    return _some([found], offset, limit, most=most)
 
 
 def _found(data: bytes, path: str) -> Text:
@@ -90,8 +92,8 @@ def _pointed(data: bytes, pointer: str) -> Text:
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         head = head_of(value)
-        if head == b"{" and name in (members := members_of(value)):
-            value = members[name]
+        if head == b"{" and (found := member(value, name)) is not None:
+            value = found
         elif head == b"[" and name.isascii() and name.isdigit() and int(name) < len(items := items_of(value)):
             value = items[int(name)]
         else:
@@ -99,14 +101,21 @@ def _pointed(data: bytes, pointer: str) -> Text:
     return value
 
 
-def _some(items: Sequence[Text], offset: int, limit: int, most: int) -> bytes:
-    """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its size."""
+def _some(
+    items: Sequence[Text], offset: int, limit: int, where: str | None = None, *, most: int, has_names: bool = False
+) -> bytes:
+    """Whole items, as many as one piece holds; one that is larger by itself stands alone, with its place and size."""
     taken: list[bytes] = []
     size = 0
-    for item in items[offset : offset + limit]:
+    for number, item in enumerate(some_of(items, offset, limit), offset):
         if size + len(item) > most and taken:
             break
-        taken.append(bytes(item) if len(item) <= most else orjson.dumps({"$omitted": "", "bytes": len(item)}))
+        if len(item) <= most:
+            taken.append(bytes(item))
+        else:
+            name = next(iter(members_of(item))).replace("~", "~0").replace("/", "~1") if has_names else number
+            place = "" if where is None else f"{where}/{name}"
+            taken.append(orjson.dumps({"$omitted": place, "bytes": len(item)}))
         size += len(item)
     following = offset + len(taken)
     more = b',"next":%d' % following if following < len(items) else b""

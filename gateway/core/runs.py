@@ -142,6 +142,10 @@ class RunQueue(Protocol):
         """The upstream is about to be asked. False where the run is no longer ours, or is to stop."""
         ...
 
+    async def is_held(self, leased: Leased) -> bool:
+        """Whether the run is still ours; also one that is to stop."""
+        ...
+
     async def prolong(self, leased: Leased, seconds: float) -> bool:
         """False where the run is no longer ours, or is to stop."""
         ...

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import jmespath
@@ -20,7 +22,7 @@ from gateway.core.call import Plan, Shape
 from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
-from gateway.core.raw_json import Text, array, at, head_of, items_of, members_of, replaced, written
+from gateway.core.raw_json import Text, TooWide, array, at, first_of, head_of, items_of, members_of, replaced, written
 from gateway.core.runs import AnswerIndex, RunStore
 
 #: Larger answers are shaped in a thread, so that other calls go on.
@@ -169,7 +171,7 @@ def _said_of(data: bytes) -> int:
 
 def _fitting(items: Sequence[Text], most: int, room: int) -> int:
     used = 0
-    for number, item in enumerate(items[:most]):
+    for number, item in enumerate(islice(items, most)):
         used += len(item) + (1 if number else 0)
         if used > room:
             return number
@@ -197,7 +199,10 @@ def _reduced(data: Text, pointer: str, max_bytes: int) -> bytes:
     if head_of(data) != b"{":
         return mark
     # First everything large is left out; then, the small ones first, what there is room for comes back.
-    members = members_of(data)
+    try:
+        members = members_of(data)
+    except TooWide:
+        return mark
     parts: dict[str, Text] = {}
     for name, value in members.items():
         left_out = orjson.dumps({"$omitted": _step(pointer, name), "bytes": len(value)})
@@ -235,7 +240,8 @@ def _largest_array(data: bytes) -> tuple[str, ...] | None:
         if head_of(value) == b"[":
             best = len(value), path
         elif head_of(value) == b"{":
-            level += [((*path, name), member) for name, member in members_of(value).items()]
+            with suppress(TooWide):
+                level += [((*path, name), member) for name, member in members_of(value).items()]
     return None if best is None else best[1]
 
 
@@ -243,12 +249,15 @@ def _form(data: Text, depth: int = 0) -> Any:
     """The types of an answer by name: of an array those of its first item."""
     head = head_of(data)
     if head == b"[":
-        items = items_of(data) if depth < _SHAPE_DEPTH else []
-        return [_form(items[0], depth + 1)] if items else []
+        first = first_of(data) if depth < _SHAPE_DEPTH else None
+        return [] if first is None else [_form(first, depth + 1)]
     if head == b"{":
         if depth >= _SHAPE_DEPTH:
             return "object"
-        members = members_of(data)
+        try:
+            members = members_of(data)
+        except TooWide:
+            return "object"
         told = {name: _form(members[name], depth + 1) for name in list(members)[:_SHAPE_NAMES]}
         return told if len(members) <= _SHAPE_NAMES else {**told, "…": f"{len(members) - _SHAPE_NAMES} more"}
     return {b'"': "string", b"t": "boolean", b"f": "boolean", b"n": "null"}.get(head, "number")

@@ -115,7 +115,8 @@ async def retry(request: web.Request, who: Principal, asked: Asked) -> web.Respo
     "read_result",
     "Read the whole of an answer that was cut",
     group="Runs",
-    about="Items of an array, letters of a text, or the one value there is; `next` is the offset of what follows.",
+    about="Items of an array, letters of a text, members of a large object, or the one value there is; `next` is the "
+    "offset of what follows.",
     path=[_RUN_ID],
     query=[
         Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -41,6 +42,13 @@ class NotUsable(Exception):
     """This database must not be used as it is; the message tells the operator why, and what to do."""
 
 
+class DiskFailed(Exception):
+    """Nobody knows what is on the disk: this process must not write any more, and only a new one may."""
+
+    def __init__(self) -> None:
+        super().__init__("The disk failed to sync the database, so this process ends. Look at the disk; then start anew.")
+
+
 class Row(Protocol):
     """One row; values by column name."""
 
@@ -78,6 +86,11 @@ class Database(Statements, Protocol):
 
     @property
     def dialect(self) -> Dialect: ...
+
+    @property
+    def broken(self) -> asyncio.Event:
+        """Set once this process must not write any more."""
+        ...
 
     async def write(self, batches: Sequence[Batch], /) -> None:
         """All of it in one transaction, in one go: the group commit."""

@@ -41,6 +41,8 @@ class PostgresDatabase:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        #: The server has a disk of its own, and ends by itself where that fails.
+        self.broken = asyncio.Event()
         self._holders: set[asyncio.Task[Any]] = set()
         self._listeners = Listeners()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,13 +31,21 @@ _SKIP: Mapping[Dialect, str] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOC
 _MINE = "org = :org AND id = :id AND owner = :owner AND attempts = :attempt AND finished_at IS NULL"
 
 
+#: No run in line is put off for longer, in milliseconds: one that is was written before the clock was set back.
+_LONGEST_DUE = 900_000
+
+
 class SqlQueue:
-    """The queue in the database; implements `RunQueue` and `AnswerIndex`. `clock` replaces the database's own."""
+    """The queue in the database; implements `RunQueue` and `AnswerIndex`. `clock` replaces the database's own.
+
+    When a run is due comes by the clock of this process and is kept by the database's: replicas' clocks differ.
+    """
 
     def __init__(self, database: Database, vault: Vault, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
         self._vault = vault
         self._clock = DatabaseClock(database.dialect, clock)
+        self._here = clock or time.time
         now, skip = self._clock.into("{now}"), _SKIP[database.dialect]
         self._sql = {
             "org": f"SELECT org FROM runs WHERE due_at <= {now} AND org > :after ORDER BY org LIMIT 1",
@@ -51,7 +60,7 @@ class SqlQueue:
             """,
             "prolong": f"UPDATE runs SET lease_until = {now} + :ms WHERE {_MINE} AND stopping IS NULL",
             "lapsed": f"""
-                UPDATE runs SET lease_until = {now} + :ms, owner = :owner, attempts = COALESCE(attempts, 0) + 1
+                UPDATE runs SET lease_until = {now} + :ms, owner = :owner
                 WHERE id IN (
                     SELECT id FROM runs
                     WHERE lease_until <= {now} OR (lease_until IS NOT NULL AND owner <> 'lapsed' AND owner NOT IN (
@@ -61,6 +70,19 @@ class SqlQueue:
                 ) AND finished_at IS NULL
                 RETURNING *
             """,
+            "add": _INSERT.replace(":due_at", f"{now} + :due_at"),
+            "postpone": f"""
+                UPDATE runs SET state = :state, due_at = {now} + :due_in, poll = :poll, progress = :progress, owner = NULL,
+                    lease_until = NULL, connection = :connection, status = :status
+                WHERE {_MINE}
+            """,
+            # Without a fingerprint it was no key of the caller's that made it one.
+            "resume": f"""
+                UPDATE runs SET state = 'queued', due_at = {now} + :due_in,
+                    idempotency = CASE WHEN fingerprint IS NULL THEN NULL ELSE idempotency END
+                WHERE org = :org AND id = :id AND state = :state AND finished_at IS NULL
+            """,
+            "too far": f"UPDATE runs SET due_at = {now} WHERE state = 'queued' AND due_at > {now} + :most",
             "leased": _INSERT.replace(":lease_until", f"{now} + :lease_until"),
             "promote": f"""
                 UPDATE runs SET owner = :owner, attempts = 1, sent = 1, safe = :safe, request = :request,
@@ -99,10 +121,10 @@ class SqlQueue:
             "idempotency": idempotency,
             "fingerprint": fingerprint,
             "priority": priority,
-            "due_at": due_at,
+            "due_at": None if due_at is None else self._in(due_at),
             "callback_url": callback_url,
         }
-        return await self._insert(_INSERT, run.org, idempotency, row, events)
+        return await self._insert(self._sql["add"], run.org, idempotency, row, events)
 
     async def promote(self, run: Run, *, owner: str, seconds: float, is_safe: bool, request: bytes) -> None:
         await self._database.execute(
@@ -132,6 +154,10 @@ class SqlQueue:
         sql = f"UPDATE runs SET sent = 1 WHERE {_MINE} AND stopping IS NULL"
         return await self._database.execute(sql, **_mine(leased)) == 1
 
+    async def is_held(self, leased: Leased) -> bool:
+        sql = f"SELECT 1 AS one FROM runs WHERE {_MINE}"
+        return await self._database.fetch_one(sql, **_mine(leased)) is not None
+
     async def prolong(self, leased: Leased, seconds: float) -> bool:
         ms = round(seconds * 1000)
         return await self._database.execute(self._sql["prolong"], ms=ms, **_mine(leased), **self._clock.params()) == 1
@@ -153,24 +179,21 @@ class SqlQueue:
         run: Run | None = None,
     ) -> bool:
         known = run or leased.run
-        sql = f"""
-            UPDATE runs SET state = :state, due_at = :due_at, poll = :poll, progress = :progress, owner = NULL,
-                lease_until = NULL, connection = :connection, status = :status
-            WHERE {_MINE}
-        """
         changed = await self._database.execute(
-            sql,
+            self._sql["postpone"],
             state=state,
-            due_at=due_at,
+            due_in=self._in(due_at),
             poll=None if poll is None else json.dumps(dict(poll)),
             progress=None if progress is None else json.dumps(progress),
             connection=known.connection,
             status=known.status,
             **_mine(leased),
+            **self._clock.params(),
         )
         return changed == 1
 
     async def lapsed(self, most: int) -> Sequence[tuple[Leased, bool, bool, bool]]:
+        await self._database.execute(self._sql["too far"], most=_LONGEST_DUE, **self._clock.params())
         rows = await self._database.fetch(
             self._sql["lapsed"], owner="lapsed", ms=30_000, most=most, **self._clock.params()
         )
@@ -201,14 +224,9 @@ class SqlQueue:
     async def resume(
         self, org: str, run_id: str, *, state: str, due_at: int, events: Sequence[Event] = ()
     ) -> bool:
-        # Without a fingerprint it was no key of the caller's that made it one.
-        sql = """
-            UPDATE runs SET state = 'queued', due_at = :due_at,
-                idempotency = CASE WHEN fingerprint IS NULL THEN NULL ELSE idempotency END
-            WHERE org = :org AND id = :id AND state = :state AND finished_at IS NULL
-        """
+        which: dict[str, Value] = {"org": org, "id": run_id, "state": state}
         async with self._database.transaction() as transaction:
-            if await transaction.execute(sql, org=org, id=run_id, state=state, due_at=due_at) != 1:
+            if await transaction.execute(self._sql["resume"], due_in=self._in(due_at), **which, **self._clock.params()) != 1:
                 return False
             await append(transaction, *events)
         return True
@@ -259,7 +277,7 @@ class SqlQueue:
     async def _insert(
         self, sql: str, org: str, idempotency: str | None, row: dict[str, Value], events: Sequence[Event] = ()
     ) -> Run | None:
-        given = self._clock.params() if sql is not _INSERT else {}
+        given = self._clock.params()
         while True:
             try:
                 if not events:
@@ -341,6 +359,10 @@ class SqlQueue:
         return await self._vault.open_fresh(
             row["request"], org=row["org"], table="runs", row=row["id"], column="request"
         )
+
+    def _in(self, due_at: int) -> int:
+        """Milliseconds from now."""
+        return due_at - round(self._here() * 1000)
 
 
 def _mine(leased: Leased) -> dict[str, Value]:

@@ -64,6 +64,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, writer: _Writer, reader: _Statements) -> None:
         self.path = path
+        self.broken = writer.broken
         self._writer = writer
         self._reader = reader
         # A transaction is several steps of the writer's thread; nothing of another task may come in between.
@@ -141,7 +142,7 @@ class SqliteDatabase:
         self._listeners.add(topic, listener)
 
     async def check(self) -> None:
-        if self._writer.broken:
+        if self.broken.is_set():
             raise StorageUnavailable
         await self._reader.fetch("SELECT 1")
 
@@ -237,8 +238,10 @@ class _Statements:
 class _Writer(_Statements):
     """Statements on the connection that writes, until the disk fails to sync."""
 
-    #: Set once it did: nothing may be written until the process starts anew.
-    broken = False
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        super().__init__(connection)
+        #: Set once it did: nothing may be written until the process starts anew.
+        self.broken = asyncio.Event()
 
     async def roll_back(self) -> None:
         """Ends the transaction, if there is one."""
@@ -250,13 +253,13 @@ class _Writer(_Statements):
         return await asyncio.shield(self._watch(work))
 
     async def _watch(self, work: Callable[[], Awaitable[T]]) -> T:
-        if self.broken:
+        if self.broken.is_set():
             raise StorageUnavailable
         try:
             return await super()._do(work)
         except StorageUnavailable as error:
             if _errorname(error.__cause__) in _FSYNC:
-                self.broken = True
+                self.broken.set()
             raise
 
 
@@ -313,7 +316,7 @@ async def _connect(path: Path, *more: str) -> aiosqlite.Connection:
             await connection.executescript(";".join((*_PRAGMAS, *more)))
         except BaseException as error:
             await connection.close()
-            if _errorname(error) in _NO_DATABASE:
+            if _errorname(error) in _NO_DATABASE or isinstance(error, UnicodeDecodeError):
                 raise NotUsable(f"{path} is damaged or not an SQLite database ({error}). Restore a backup.") from error
             raise
         return connection
@@ -349,6 +352,9 @@ def _translated() -> Iterator[None]:
         if _errorname(error) in _UNIQUE:
             raise AlreadyThere(str(error)) from error
         raise NotStorable from error
+    except UnicodeDecodeError as error:
+        # In a damaged file even the name that an error is to tell may be broken.
+        raise StorageUnavailable from error
     except (sqlite3.DataError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError) as error:
         raise NotStorable from error
     except sqlite3.Error as error:

@@ -27,6 +27,7 @@ from gateway.upstream.wire import (
     MAX_FIELDS,
     MAX_HEAD,
     Attempt,
+    Body,
     Broken,
     Raw,
     head_of,
@@ -191,7 +192,7 @@ class _Connection(asyncio.Protocol):
 
     async def exchange(self, head: bytes, body: bytes | None, limit: int) -> Raw:
         self._limit = limit
-        self._body: list[bytes] = []
+        self._body = Body()
         self._fields: list[tuple[bytes, bytes]] = []
         self._failure = ""
         self._head_done = self._done = self._over = False
@@ -294,9 +295,9 @@ class _Connection(asyncio.Protocol):
         self._size += len(piece)
         if self._over or self._size > self._limit:
             self._over = True
-            self._body.clear()
+            self._body = Body()
         else:
-            self._body.append(piece)
+            self._body.add(piece)
 
     def on_message_complete(self) -> None:
         if self._done:
@@ -320,17 +321,19 @@ class _Connection(asyncio.Protocol):
         if self.reusable and (self._over or not self._done or self._transport.get_write_buffer_size()):
             self.reusable = False  # a part of the answer or of the request is still on its way
         headers = tuple([(text_of(name), text_of(value)) for name, value in self._fields])
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        # An idle connection keeps nothing of what it has carried.
+        body, self._body = self._body, Body()
         if self._over:
             size = max(self._size, self._declared())
             waiter.set_result(Raw(self._status, headers, b"", True, size))
         else:
-            waiter.set_result(Raw(self._status, headers, body, False, self._size))
+            waiter.set_result(Raw(self._status, headers, body.whole(), False, self._size))
 
     def _fail(self, code: str, cause: str) -> None:
         waiter = self._waiter
         assert waiter is not None
         self._waiter = None
+        self._body = Body()
         waiter.set_exception(Broken(code, cause))
         self.abort()
 

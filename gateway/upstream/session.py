@@ -23,6 +23,7 @@ from gateway.upstream.wire import (
     MAX_FIELDS,
     MAX_HEAD,
     Attempt,
+    Body,
     Broken,
     Raw,
     head_of,
@@ -137,16 +138,16 @@ def headers_of(response: aiohttp.ClientResponse) -> Headers:
 async def _read(response: aiohttp.ClientResponse, limit: int) -> Raw:
     headers = headers_of(response)
     declared = response.content_length or 0
-    pieces: list[bytes] = []
+    body = Body()
     size = 0
     if declared <= limit or response.method == "HEAD":
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > limit:
                 break
-            pieces.append(piece)
+            body.add(piece)
         else:
-            return Raw(response.status, headers, b"".join(pieces), False, size)
+            return Raw(response.status, headers, body.whole(), False, size)
     return Raw(response.status, headers, b"", True, max(size, declared))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,8 @@ OURS: Final = frozenset(
         "expect",
     )
 )
+#: Larger bodies are joined as they come.
+_JOINED: Final = 256 * 1024
 _CARRY_BODIES: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -58,6 +61,33 @@ class Raw:
     #: The body went over the limit, is left out, and had at least `size` bytes.
     over: bool
     size: int
+
+
+class Body:
+    """A body in pieces as they come; a large one is never in memory twice."""
+
+    __slots__ = ("_large", "_pieces", "_size")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._large: io.BytesIO | None = None
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._large is not None:
+            self._large.write(piece)
+            return
+        self._pieces.append(piece)
+        if self._size > _JOINED:
+            self._large = io.BytesIO()
+            self._large.writelines(self._pieces)
+            self._pieces.clear()
+
+    def whole(self) -> bytes:
+        if self._large is not None:
+            return self._large.getvalue()
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
 class Broken(Exception):

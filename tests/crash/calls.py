@@ -120,10 +120,10 @@ async def crash(
     processes: int = 1,
     clients: int = 8,
     seed: int = 1,
-    program: str = "gateway",
+    program: tuple[str, ...] = ("-m", "gateway", "serve", "--port", "0"),
     database: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The figures of one run; `program` is the module that serves. Raises AssertionError where a promise is broken."""
+    """The figures of one run; `program` is what serves. Raises AssertionError where a promise is broken."""
     chance, began = random.Random(seed), time.monotonic()  # noqa: S311
     upstream, journal = Counting(seed), Journal()
     app = web.Application()

@@ -107,12 +107,12 @@ def test_catalog_test_builds_the_request_of_every_example_of_every_method() -> N
     assert ways == wanted
 
 
-def test_the_shipped_definitions_still_say_what_they_said() -> None:
+def test_the_first_definitions_still_say_what_they_said() -> None:
     """Widening the format changed none of them: where params go, and how their values are written."""
     places = {
         (param.location, param.style, param.encode, param.member, param.spread)
-        for integration in load_catalog([SHIPPED]).integrations.values()
-        for skill in integration.skills.values()
+        for slug in ("github", "overscore", "overskill", "overten", "skycot")
+        for skill in load_catalog([SHIPPED]).integrations[slug].skills.values()
         for param in skill.params.values()
     }
     assert {location for location, *_ in places} == {"path", "query", "body", "form", "file"}

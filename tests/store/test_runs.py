@@ -34,6 +34,7 @@ class Watched:
         self.gate: asyncio.Event | None = None
         #: Set as soon as a commit is under way.
         self.writing = asyncio.Event()
+        self.broken = database.broken
 
     @property
     def dialect(self) -> Dialect:

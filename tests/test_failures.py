@@ -1,0 +1,390 @@
+"""What fails around a gateway: disks, databases, clocks, processes. What was acknowledged stays, and it says what it knows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from benchmarks.machine import cpu_seconds
+from gateway.core.answers import Result
+from gateway.core.later import MOST_ATTEMPTS
+from gateway.store.database import NotUsable, StorageUnavailable
+from gateway.store.migrate import migrate
+from gateway.store.orgs import SqlOrgs
+from gateway.store.sqlite import SqliteDatabase
+from tests.conftest import lacking
+from tests.demo import write_definitions
+from tests.fakes.hostile import toxic
+from tests.fakes.upstream import HandClock
+from tests.fakes.valkey import Valkey, ValkeyMissing, valkey
+from tests.harness import RunningGateway, gateway, gateway_process
+from tests.store.samples import opened
+from tests.workshop import definition, until, workshop
+
+# ------------------------------------------------------------------------------------------------------ the process
+
+
+async def test_keys_that_were_made_or_revoked_are_so_after_kill_9(
+    tmp_path: Path, database_setting: dict[str, Any]
+) -> None:
+    made: dict[str, str] = {}
+    async with gateway_process(tmp_path, **database_setting) as running:
+        for number in range(6):
+            answer = (await running.ask("POST", "/api-keys", body={"name": f"k{number}"})).json()
+            made[answer["full_key"]] = answer["api_key"]["id"]
+        for key_id in [*made.values()][:3]:
+            assert (await running.ask("DELETE", f"/api-keys/{key_id}")).status == 204
+        await kill(running)
+    async with gateway_process(tmp_path, org=running.org, **database_setting) as again:
+        statuses = [(await again.ask("GET", "/v1/verify", key=key)).status for key in made]
+        assert statuses == [401] * 3 + [200] * 3
+
+
+async def test_a_connection_that_was_answered_serves_after_kill_9(tmp_path: Path) -> None:
+    async with workshop(tmp_path, replicas=1) as ([running], upstream):
+        await running.connect("shop", {"token": "secret-of-the-shop"})
+        await kill(running)
+        async with gateway_process(tmp_path, definitions=tmp_path / "definitions", org=running.org) as again:
+            assert (await again.call("shop", "look")).json()["status"] == 200
+            assert upstream.seen[-1][2]["Authorization"] == "Bearer secret-of-the-shop"
+
+
+async def test_replicas_that_restart_one_after_the_other_fail_no_client_that_tries_the_other(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """What a load balancer does: where nobody listens, the next one is asked."""
+    async with workshop(tmp_path, replicas=2, database_url=postgres_url) as (replicas, upstream):
+        upstream.takes = 0.05
+        done, answers = asyncio.Event(), list[int]()
+
+        async def client(turn: int) -> None:
+            while not done.is_set():
+                for one in (replicas[turn % 2], replicas[(turn + 1) % 2]):
+                    try:
+                        answers.append((await one.call("shop", "send")).status)
+                        break
+                    except aiohttp.ClientConnectorError:
+                        continue
+                else:
+                    answers.append(0)
+                turn += 1
+
+        load = [asyncio.create_task(client(number)) for number in range(6)]
+        await asyncio.sleep(0.3)
+        async with contextlib.AsyncExitStack() as stack:
+            for number, old in enumerate(list(replicas)):
+                assert old.process is not None
+                old.process.send_signal(signal.SIGTERM)
+                assert await asyncio.wait_for(old.process.wait(), 20) == 0
+                replicas[number] = await stack.enter_async_context(
+                    gateway_process(
+                        tmp_path, definitions=tmp_path / "definitions", org=old.org, database_url=postgres_url
+                    )
+                )
+            await asyncio.sleep(0.3)
+            done.set()
+            await asyncio.gather(*load)
+        assert set(answers) == {200} and len(answers) == upstream.count("/send")
+
+
+async def test_a_run_that_ends_every_process_is_given_up_with_its_reason(tmp_path: Path, clock: HandClock) -> None:
+    async with workshop(tmp_path, clock=clock) as (running, upstream):
+        queue, worker = idle_queue(running)
+        run_id = (await running.call("shop", "put", **{"async": True})).json()["run_id"]
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            # A process takes it up, and is never heard of again.
+            leased = await queue.take(f"proc_{attempt}", 15, after="")
+            assert (leased.run.id, leased.attempt) == (run_id, attempt) and await queue.mark_sent(leased)
+            assert (await run_of(running, run_id))["status"] == "running"
+            clock.move(60)
+            await worker.settle()
+        run = await run_of(running, run_id)
+        assert (run["status"], run["error"]["error"]) == ("failed", "internal")
+        assert upstream.count("/put") == 0
+
+
+async def test_a_process_that_finishes_a_run_too_late_changes_nothing(tmp_path: Path, clock: HandClock) -> None:
+    async with workshop(tmp_path, clock=clock) as (running, _):
+        queue, worker = idle_queue(running)
+        run_id = (await running.call("shop", "put", **{"async": True})).json()["run_id"]
+        late = await queue.take("proc_stopped", 15, after="")
+        clock.move(16)
+        await worker.settle()
+        successor = await queue.take("proc_other", 15, after="")
+        assert successor.run.id == late.run.id and not await queue.prolong(late, 15)
+        over = replace(successor.run, state="completed", status=200, outcome="answered", finished_at=1)
+        for leased, answer in ((successor, b'"of the successor"'), (late, b'"too late"')):
+            record = worker._record(leased)
+            await record.answered(None, Result(status=200, data=answer, meta={}), over)
+        assert not await queue.finish(late, over)
+        run = await run_of(running, run_id)
+        assert (run["status"], run["result"]["data"]) == ("completed", "of the successor")
+
+
+# ------------------------------------------------------------------------------------------------------- the disk
+
+
+async def test_a_full_disk_refuses_writes_before_anything_is_sent_and_room_is_enough_to_go_on(tmp_path: Path) -> None:
+    async with workshop(tmp_path) as (running, upstream):
+        assert (await running.call("shop", "send")).status == 200
+        database = database_of(running)
+
+        async def allow(pages: int) -> None:
+            async with database.transaction() as transaction:
+                await transaction.fetch(f"PRAGMA max_page_count = {pages}")
+
+        await allow(1)  # no less than what it has already
+        refused = None
+        for _ in range(200):
+            before = upstream.count("/send")
+            answer = await running.call("shop", "send", {"note": "x" * 2000}, **{"async": True})
+            if answer.status == 503:
+                refused = answer
+                break
+        assert refused is not None and refused.json()["error"] == "storage_unavailable"
+        assert refused.headers["Retry-After"] and upstream.count("/send") <= before + 1
+        # What needs no room goes on.
+        assert (await running.ask("GET", "/v1/skills")).status == 200
+        assert (await running.call("shop", "look")).status == 200
+        await allow(1_000_000)
+
+        async def goes_on() -> bool:
+            answer = await running.call("shop", "send")
+            return bool(answer.status == 200)
+
+        await until(goes_on)
+    with closing(sqlite3.connect(running.data_dir / "skillway.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_disk_that_fails_to_sync_ends_the_process_so_that_it_is_started_anew(tmp_path: Path) -> None:
+    definitions = write_definitions(tmp_path, definition("http://127.0.0.1:1"))
+    async with failing_on_signal(tmp_path, definitions) as running:
+        assert running.process is not None
+        assert (await running.ask("POST", "/api-keys", body={"name": "before"})).status == 201
+        running.process.send_signal(signal.SIGUSR2)
+        answer = await running.ask("POST", "/api-keys", body={"name": "after"})
+        if answer.status == 201:
+            lacking("a kernel that lets a test fail its fsync")
+        assert (answer.status, answer.json()["error"]) == (503, "storage_unavailable")
+        assert await asyncio.wait_for(running.process.wait(), 20) == 1
+    assert "failed to sync" in (tmp_path / "log").read_text()
+    async with gateway_process(tmp_path, definitions=definitions, org=running.org) as again:
+        names = [key["name"] for key in (await again.ask("GET", "/api-keys")).json()]
+        assert "before" in names
+
+
+async def test_a_log_that_is_torn_behind_the_last_sync_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """What a power cut leaves: all that was synced, and of what came after any part, or garbage in its last sector."""
+    synced: list[tuple[int, str]] = []
+    folder = tmp_path / "data"
+    async with opened(None, folder) as database:
+        await migrate(database, folder)
+        assert isinstance(database, SqliteDatabase)
+        await database.checkpoint()
+        log = folder / "skillway.db-wal"
+        for number in range(30):
+            await SqlOrgs(database).create(f"org {number}")
+            synced.append((log.stat().st_size, f"org {number}"))
+        whole, torn = log.read_bytes(), tmp_path / "torn"
+        for number, (length, _) in enumerate(synced):
+            for cut, tail in ((0, b""), (100, b""), (700, b"\xa5" * 512), (4120, b"\0" * 512)):
+                shutil.rmtree(torn, ignore_errors=True)
+                torn.mkdir()
+                shutil.copy(folder / "skillway.db", torn)
+                (torn / "skillway.db-wal").write_bytes(whole[: length + cut] + tail)
+                with closing(sqlite3.connect(torn / "skillway.db")) as connection:
+                    names = {name for (name,) in connection.execute("SELECT name FROM orgs")}
+                    assert names >= {name for _, name in synced[: number + 1]}
+                    if number % 10 == 0:
+                        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_damaged_database_is_never_replaced_by_a_new_one(tmp_path: Path) -> None:
+    async with opened(None, tmp_path / "whole") as database:
+        await migrate(database, tmp_path / "whole")
+        for number in range(20):
+            await SqlOrgs(database).create(f"org {number}")
+        assert isinstance(database, SqliteDatabase)
+        await database.checkpoint()
+    whole = (tmp_path / "whole" / "skillway.db").read_bytes()
+    refused = 0
+    for place in [*range(0, 100, 7), *range(100, len(whole), len(whole) // 40)]:
+        folder = tmp_path / f"at-{place}"
+        folder.mkdir(mode=0o700)
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        (folder / "skillway.db").write_bytes(damaged)
+        try:
+            async with opened(None, folder) as database:
+                await migrate(database, folder)
+                names = [org.name for org in await SqlOrgs(database).list()]
+                # The damage is elsewhere, or changed one letter: what is there is still there.
+                assert len(names) == 20
+        except (NotUsable, StorageUnavailable):
+            refused += 1
+        left = (folder / "skillway.db").read_bytes()
+        assert len(left) >= len(damaged) and sum(a != b for a, b in zip(left, damaged, strict=False)) < 200
+    assert refused >= 5
+
+
+# -------------------------------------------------------------------------------------------------- other servers
+
+
+async def test_a_commit_whose_answer_is_lost_sends_nothing_and_ends_as_unknown(
+    tmp_path: Path, postgres_url: str, clock: HandClock
+) -> None:
+    port = int(postgres_url.rsplit(":", 1)[1].split("/")[0])
+    async with toxic(port) as line:
+        through = postgres_url.replace(f":{port}/", f":{line.port}/")
+        async with workshop(tmp_path, database_url=through, clock=clock) as (running, upstream):
+            assert (await running.call("shop", "send")).status == 200
+            line.to_client.stop()
+            call = asyncio.create_task(running.call("shop", "send", {"note": "lost"}))
+            await asyncio.sleep(0.3)
+            line.reset()
+            line.to_client.resume()
+            answer = await call
+            assert (answer.status, answer.json()["error"]) == (503, "storage_unavailable")
+            assert upstream.count("/send") == 1
+
+            async def goes_on() -> bool:
+                answer = await running.call("shop", "send")
+                return bool(answer.status == 200)
+
+            await until(goes_on)
+            clock.move(3601)
+            assert running.services is not None
+            await running.services.gateway._runs.settle(int((clock() - 3600) * 1000))
+            runs = (await running.ask("GET", "/v1/runs")).json()["runs"]
+            assert {run["status"] for run in runs} <= {"completed", "unknown"}
+
+
+@pytest.fixture
+def cache() -> Iterator[Valkey]:
+    try:
+        with valkey() as server:
+            yield server
+    except ValkeyMissing as error:
+        lacking(str(error))
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only", "flushed"])
+async def test_a_valkey_that_is_full_read_only_or_flushed_costs_no_error(
+    tmp_path: Path, cache: Valkey, trouble: str
+) -> None:
+    options: dict[str, Any] = {"plans": {"p": {"requests_per_minute": 600}}, "plan": "p", "valkey_url": cache.url}
+    async with gateway(tmp_path, **options) as running:
+        assert (await running.ask("GET", "/v1/verify")).status == 200
+        said = {
+            "full": b"CONFIG SET maxmemory 1\r\n",
+            "read-only": b"REPLICAOF 127.0.0.1 1\r\n",
+            "flushed": b"FLUSHALL\r\n",
+        }[trouble]
+        with socket.create_connection(("127.0.0.1", cache.port), timeout=5) as connection:
+            connection.sendall(said)
+            assert connection.recv(64).startswith(b"+OK")
+        answers = await asyncio.gather(*(running.ask("GET", "/v1/verify") for _ in range(30)))
+        assert {answer.status for answer in answers} == {200}
+        left = {int(answer.headers["X-RateLimit-Remaining"]) for answer in answers}
+        assert len(left) == 30 and max(left) < 600
+
+
+# ------------------------------------------------------------------------------------------------- clock and limits
+
+
+@pytest.mark.parametrize("jump", [-3600, 2 * 86_400])
+async def test_a_clock_that_jumps_fails_no_call_and_loses_no_run(tmp_path: Path, clock: HandClock, jump: float) -> None:
+    plans = {"p": {"requests_per_minute": 100, "calls_per_day": 100, "credits_per_month": 1000}}
+    async with workshop(tmp_path, clock=clock, plans=plans, plan="p") as (running, upstream):
+        await running.connect("shop", {"token": "secret-of-the-shop"})
+        upstream.gate = asyncio.Event()
+        plain = asyncio.create_task(running.call("shop", "send", {"note": "plain"}))
+        await upstream.wait_for("/send")
+        later = (await running.call("shop", "put", **{"async": True})).json()["run_id"]
+        clock.move(jump)
+        upstream.gate.set()
+        assert (await plain).status == 200
+        waiting = (await running.call("shop", "put", **{"async": True})).json()["run_id"]
+        assert running.services is not None
+        await running.services.stop_taking.__self__.settle()
+        for run_id in (later, waiting):
+            assert (await run_of(running, run_id, wait=20))["status"] == "completed"
+        for _ in range(5):
+            assert (await running.call("shop", "look")).status == 200
+        assert (upstream.count("/send"), upstream.count("/put")) == (1, 2)
+
+
+async def test_more_idle_connections_than_descriptors_neither_spin_nor_end_the_process(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path) as running:
+        assert running.process is not None
+        pid, port = running.process.pid, int(running.url.rsplit(":", 1)[1])
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
+        idle = []
+        try:
+            for _ in range(150):
+                with contextlib.suppress(OSError):
+                    idle.append(socket.create_connection(("127.0.0.1", port), timeout=2))
+            before = cpu_seconds(pid)
+            await asyncio.sleep(1)
+            assert cpu_seconds(pid) - before < 0.5
+        finally:
+            for connection in idle:
+                connection.close()
+
+        async def answers() -> bool:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                return (await running.ask("GET", "/v1/verify")).status == 200
+            return False
+
+        await until(answers)
+        assert running.process.returncode is None
+
+
+# ----------------------------------------------------------------------------------------------------- what helps
+
+
+async def kill(running: RunningGateway) -> None:
+    assert running.process is not None
+    running.process.kill()
+    await running.process.wait()
+
+
+async def run_of(running: RunningGateway, run_id: str, *, wait: int = 0) -> Any:
+    return (await running.ask("GET", f"/v1/runs/{run_id}?wait={wait}")).json()
+
+
+def database_of(running: RunningGateway) -> Any:
+    assert running.services is not None
+    return running.services.gateway._queue._database  # type: ignore[attr-defined]
+
+
+def idle_queue(running: RunningGateway) -> tuple[Any, Any]:
+    """The queue, and its worker that takes up nothing more: a test does, in the place of other processes."""
+    assert running.services is not None
+    running.services.stop_taking()
+    return running.services.gateway._queue, running.services.stop_taking.__self__  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def failing_on_signal(folder: Path, definitions: Path) -> AsyncIterator[RunningGateway]:
+    """A gateway whose disk fails to sync from SIGUSR2 on."""
+    script = (
+        "import signal; from tests.store.failing_disk import fail_syncs; from gateway.cli.main import main;"
+        "signal.signal(signal.SIGUSR2, lambda *_: fail_syncs());"
+        "main(['serve', '--port', '0'])"
+    )
+    async with gateway_process(folder, definitions=definitions, program=("-c", script)) as running:
+        yield running
