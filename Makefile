@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: run test install dev lint fuzz bench help lock
+.PHONY: run test install dev lint fuzz crash bench help lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,15 @@ lint: dev ## Check style, types and the direction of imports
 
 fuzz: dev ## Try out the description of the API on a running gateway, for half an hour
 	$(BIN)/python -m tests.contract.fuzz
+
+crash: dev ## Kill processes again and again while they work, on both databases
+	$(BIN)/python -m tests.crash.webhooks --database sqlite
+	$(BIN)/python -m tests.crash.webhooks --database postgresql
+	$(BIN)/python -m tests.crash.callbacks --database sqlite
+	$(BIN)/python -m tests.crash.callbacks --database postgresql
+	$(BIN)/python -m tests.crash.herd
+	$(BIN)/python -m tests.crash.calls --database sqlite
+	$(BIN)/python -m tests.crash.calls --database postgresql
 
 bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
 	$(BIN)/python -m benchmarks.bench_call

@@ -28,6 +28,7 @@ from gateway.core.connecting import Connecting
 from gateway.core.connections import Connections
 from gateway.core.consent import Consent
 from gateway.core.credentials import Credentials
+from gateway.core.delivering import Deliverer
 from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
 from gateway.core.deprecations import Deprecations
 from gateway.core.devices import Devices
@@ -39,7 +40,9 @@ from gateway.core.following import Following
 from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
-from gateway.core.hook_functions import HookMissing, Hooks
+from gateway.core.hook_functions import HookMissing
+from gateway.core.hook_functions import Hooks as HookFunctions
+from gateway.core.hooks import Hooks
 from gateway.core.id_tokens import IdTokens
 from gateway.core.ids import new_id
 from gateway.core.kept import AnswerCache, KeptAnswers
@@ -62,6 +65,7 @@ from gateway.core.shaping import Shaping
 from gateway.core.sign_in import SignIn
 from gateway.core.sign_up import SignUp
 from gateway.core.usage import Usage
+from gateway.core.webhooks import Webhooks
 from gateway.core.wishes import Wishes
 from gateway.installation import Opened, open_installation
 from gateway.rest.routes import ROUTES
@@ -70,10 +74,15 @@ from gateway.settings import BadSetting, Installation, Settings, check_together
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
+from gateway.store.deliveries import TOPIC as DELIVERIES
+from gateway.store.deliveries import SqlDeliveries
 from gateway.store.deprecations import SqlDeprecations
 from gateway.store.device_flows import SqlDeviceFlows
+from gateway.store.events import TOPIC as EVENTS
 from gateway.store.events import SqlEvents
+from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
+from gateway.store.hooks import SqlHooks
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
@@ -85,11 +94,14 @@ from gateway.store.sessions import SqlSessions
 from gateway.store.sign_in_flows import SqlSignInFlows
 from gateway.store.sign_in_links import SqlSignInLinks
 from gateway.store.sign_ups import SqlSignUps
+from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.tries import SqlTries
 from gateway.store.valkey import ValkeyCounters
+from gateway.store.webhooks import SqlWebhooks
 from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
+from gateway.upstream.post import DeliveryPost
 from gateway.upstream.token_http import TokenHttp
 from gateway.web import health
 from gateway.web.boundary import boundary
@@ -213,14 +225,15 @@ async def _services(
 ) -> Services:
     database, vault = opened.database, opened.vault
     keys = SqlKeys(database, clock=clock)
-    runs = RunWriter(database, uses=keys, clock=clock)
+    owner_id = new_id("proc")
+    runs = RunWriter(database, uses=keys, process=owner_id, clock=clock)
     stack.push_async_callback(runs.close)
     flows, orgs = SqlFlows(database, vault, clock=clock), SqlOrgs(database, clock=clock)
-    leases = SqlLeases(database, clock=None if clock is time else clock)
+    database_clock = None if clock is time else clock
+    leases = SqlLeases(database, clock=database_clock)
     connections = Connections(SqlConnections(database, vault, clock=clock))
-    upstream = HttpUpstream(
-        Egress(policy_of(settings, public_url, port)), ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None
-    )
+    egress = Egress(policy_of(settings, public_url, port))
+    upstream = HttpUpstream(egress, ca_file=str(settings.tls_ca_file) if settings.tls_ca_file else None)
     stack.push_async_callback(upstream.close)
     http = TokenHttp(upstream)
     request_log = RequestLog(settings.effective_log_format())
@@ -262,7 +275,6 @@ async def _services(
         outgoing=outgoing,
         clock=clock,
     )
-    owner_id = new_id("proc")
     source = CredentialSource(connections, leases, http, providers.for_connection, owner_id=owner_id, clock=clock)
     stack.push_async_callback(source.close)
     replicas = Replicas(leases, owner_id)
@@ -275,9 +287,26 @@ async def _services(
     discovery = Discovery(catalogs, connections, providers, public_url)
     deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)
     limits = Limits(ledger, events, plans, shared=shared, replicas=replicas, clock=clock)
+    webhooks, hooks = SqlWebhooks(database, vault, clock=clock), SqlHooks(database, vault, clock=clock)
+    signing_secrets = SqlSigningSecrets(database, vault, clock=clock)
+    deliveries = SqlDeliveries(database, clock=database_clock)
+    post = DeliveryPost(upstream, egress, keep_private=settings.tenancy == "one_owner")
+    deliverer = await stack.enter_async_context(
+        Deliverer(
+            deliveries=deliveries,
+            fan_out=SqlFanOut(database, clock=clock, database_clock=database_clock),
+            webhooks=webhooks,
+            signing_secrets=signing_secrets,
+            post=post,
+            rate=settings.webhook_rate,
+            clock=clock,
+        )
+    )
+    for topic in (EVENTS, DELIVERIES):
+        database.listen(topic, deliverer.wake)
     credentials = Credentials(source, providers, links, clock)
     budgets = Budgets(providers.client_name, replicas=replicas, clock=clock)
-    queue = SqlQueue(database, vault, clock=None if clock is time else clock)
+    queue = SqlQueue(database, vault, clock=database_clock)
     blobs = SqlBlobs(database, vault, clock=clock)
     kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
     files = Files(
@@ -408,8 +437,11 @@ async def _services(
                 ("forget sign-in flows", 600.0, sign_in_flows.purge),
                 ("forget device flows", 600.0, lambda: device_flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget tries", 600.0, tries.purge),
-                ("settle runs", 600.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
+                ("settle runs", 15.0, lambda: runs.settle(int((clock() - _LONGEST_CALL) * 1000))),
                 ("forget runs", 3600.0, lambda: runs.forget(int((clock() - settings.retention) * 1000))),
+                ("forget events", 3600.0, lambda: events.forget(int((clock() - settings.retention) * 1000))),
+                ("forget deliveries", 3600.0, lambda: deliveries.forget(int((clock() - settings.retention) * 1000))),
+                ("forget messages", 3600.0, lambda: hooks.forget(int(clock() * 1000))),
                 ("look for new data keys", 5.0, vault.ring.reload),
             ]
         )
@@ -455,6 +487,23 @@ async def _services(
             verify=settings.verify_connect,
             clock=clock,
         ),
+        webhooks=Webhooks(
+            store=webhooks,
+            deliveries=deliveries,
+            signing_secrets=signing_secrets,
+            keys=keys,
+            plans=plans,
+            post=post,
+            clock=clock,
+        ),
+        hooks=Hooks(
+            store=hooks,
+            catalogs=catalogs,
+            connections=connections,
+            plans=plans,
+            public_url=public_url,
+            clock=clock,
+        ),
         health=health,
         stop_taking=worker.stop_taking,
         sessions=sessions,
@@ -492,9 +541,9 @@ async def _services(
     )
 
 
-def _hooks(settings: Settings) -> Hooks:
+def _hooks(settings: Settings) -> HookFunctions:
     try:
-        return Hooks.installed(settings.hooks)
+        return HookFunctions.installed(settings.hooks)
     except HookMissing as error:
         raise BadSetting(f"SKILLWAY_HOOKS: {error}") from None
 

@@ -52,6 +52,12 @@ def _positive(text: str) -> float:
     return float(text)
 
 
+def _rate(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII) or not 0.01 <= float(text) <= 1000:
+        raise ValueError("a number a second from 0.01 to 1000")
+    return float(text)
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,3}", text, re.ASCII):
         raise ValueError("a whole number from 1 to 9999")
@@ -200,14 +206,17 @@ class Settings:
     signup_token: Secret | None = _option(None, _token, "The secret that lets somebody sign up under `operator`.")
     signup_plan: str | None = _option(None, str, "The plan of orgs that signed up; required under `open`.")
     allowed_private_networks: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs in which an upstream or OAuth endpoint may live, also by plain http."
+        (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
     approval_lifetime: int = _option(
         3600, _days, "How long a call waits for a person to approve it: 1h, 30m, or seconds."
     )
     sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
     run_workers: int = _option(32, _count, "Runs that one process carries out at once; more wait in line.")
-    retention: int = _option(7 * 86400, _days, "How long the records of ended calls are kept: 7d, 12h, or seconds.")
+    retention: int = _option(
+        7 * 86400, _days, "How long ended calls, events and deliveries are kept: 7d, 12h, or seconds."
+    )
+    webhook_rate: float = _option(20.0, _rate, "Deliveries a second to one webhook, after an outage too.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
     file_limit: int = _option(100 * 1024**2, _size, "Largest file, given for a call or answered by one.")

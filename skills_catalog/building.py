@@ -217,9 +217,34 @@ def _webhooks(definition: Definition, spec: Any) -> Mapping[str, Json] | None:
         return None
     definition.page_url(("webhooks", "docs_url"), spec.get("docs_url"))
     definition.jmespath(("webhooks", "event"), spec.get("event"))
+    for position, challenge in enumerate(spec.get("challenges", ())):
+        for key in ("when", "answer"):
+            definition.jmespath(("webhooks", "challenges", position, key), challenge.get(key))
     events = [{"name": event} if isinstance(event, str) else event for event in spec.get("events", ())]
     signature = in_seconds(spec.get("signature"), "tolerance")
+    if signature:
+        _signature(definition, ("webhooks", "signature"), signature)
     return {**spec, "events": events, **({"signature": signature} if signature else {})}
+
+
+def _signature(definition: Definition, at: Path, spec: Mapping[str, Any]) -> None:
+    """Checks that everything that is signed can be had."""
+    scheme, template = spec["scheme"], spec.get("template", "{body}")
+    parts = scheme.split(spec.get("separator", ","))
+    if any(part.count(name) > 1 for part in parts for name in ("{signature}", "{timestamp}")):
+        definition.note((*at, "scheme"), "A placeholder stands twice in one part.")
+    for name in templates.fields_in(scheme):
+        if name not in ("signature", "timestamp"):
+            definition.note((*at, "scheme"), f"There is no placeholder {name}; use {{signature}} or {{timestamp}}.")
+    for name in templates.fields_in(template):
+        if name not in ("timestamp", "id", "body", "url", "method"):
+            definition.note((*at, "template"), f"There is no placeholder {name}.")
+    if "{body}" not in template:
+        definition.note((*at, "template"), "The body must be part of what is signed.")
+    if "{timestamp}" in template and "{timestamp}" not in scheme and "timestamp_header" not in spec:
+        definition.note((*at, "template"), "Where the timestamp stands is missing: in `scheme` or `timestamp_header`.")
+    if "{id}" in template and "id_header" not in spec:
+        definition.note((*at, "template"), "`id_header` is missing.")
 
 
 def _described(schema: Mapping[str, Json], spec: Mapping[str, Any]) -> Mapping[str, Json]:

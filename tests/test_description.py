@@ -76,7 +76,7 @@ async def test_with_a_key_it_has_every_action_that_the_key_may_use(running: Runn
     body = create["requestBody"]["content"]["application/json"]
     assert body["schema"]["required"] == ["params"]
     assert set(body["schema"]["properties"]) == {
-        "params", "user", "connection", "async", "wait", "select", "view", "max_bytes", "max_items",
+        "params", "user", "connection", "async", "wait", "select", "view", "max_bytes", "max_items", "callback_url",
     }  # fmt: skip
     pages = document["paths"]["/v1/github/list_issues"]["post"]["requestBody"]["content"]["application/json"]
     assert "all" in pages["schema"]["properties"]

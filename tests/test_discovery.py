@@ -107,7 +107,7 @@ async def test_level_one_lists_every_integration_with_all_that_a_choice_needs(li
         "connected": False,
         "available": True,
         "skill_count": 90,
-        "version": "1.0.0",
+        "version": "1.0.1",
     }
     assert [items[slug]["skill_count"] for slug in ("overskill", "skycot", "overten", "overscore")] == [13, 10, 24, 2]
     assert items["skycot"]["lifecycle"] == "planned"
@@ -354,7 +354,7 @@ async def test_a_download_is_a_skill_with_one_file_for_each_action(live: Running
 async def test_skill_md_opens_with_what_an_agent_reads_first(live: RunningGateway) -> None:
     files = (await read(live, "/v1/github/download"))["files"]
     head = files[0]["content"].split("---\n")[1]
-    assert head.startswith("name: skillway-github\nversion: 1.0.0\ndescription: >")
+    assert head.startswith("name: skillway-github\nversion: 1.0.1\ndescription: >")
     for line in ("user-invocable: true", "disable-model-invocation: false", "allowed-tools: Bash, Read, Grep, Glob"):
         assert line in head
 

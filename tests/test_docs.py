@@ -30,6 +30,7 @@ import pytest
 from gateway.app import make_web_app
 from gateway.cli.main import COMMANDS
 from gateway.core.errors import CODES
+from gateway.core.signing import new_secret, signatures
 from gateway.settings import load_settings, options
 from skills_catalog.exporting.shipped_table import row_of
 from skills_catalog.lint import lint_file
@@ -195,6 +196,44 @@ async def test_the_javascript_tour_prints_what_is_shown(tmp_path: Path) -> None:
         lacking("node")
     async with gateway_process(tmp_path) as running:
         await _run_program("JavaScript", "javascript", ["node", "--input-type=module", "-"], Desk.of(tmp_path, running))
+
+
+async def test_a_webhook_is_made_as_shown(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        lacking("curl")
+    async with gateway_process(tmp_path) as running:
+        desk = Desk.of(tmp_path, running)
+        desk.environment.update(KEY=running.org.live, SKILLWAY_API_KEY=running.org.test)
+        await _type_all("Webhooks", desk)
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_the_recipes_take_what_we_sign_and_nothing_else(language: str) -> None:
+    if not shutil.which("node"):
+        lacking("node")
+    (recipe,) = _blocks("Webhooks", language)
+    secret, old, body, now = new_secret(), new_secret(), '{"text": "größe ✓"}', int(time.time())
+    cases = []
+    for at, of in ((now, secret), (now, old), (now - 400, secret), (now, new_secret())):
+        headers = dict(signatures([secret, old], "evt_1", at, body.encode()))
+        cases.append([of.reveal(), headers["X-Skillway-Signature"], body])
+    cases.append([cases[0][0], cases[0][1], body.replace("text", "tezt")])
+    cases.append([cases[0][0], cases[0][1].replace("v1=", "v0="), body])
+    if language == "python":
+        program = recipe.text + (
+            "import json, sys\n"
+            "print(json.dumps([is_ours(s, h, b.encode()) for s, h, b in json.load(sys.stdin)]))"
+        )
+        command = [sys.executable, "-c", program]
+    else:
+        program = recipe.text.replace("export ", "") + (
+            'import { readFileSync } from "node:fs";\n'
+            'const cases = JSON.parse(readFileSync(0, "utf8"));\n'
+            "console.log(JSON.stringify(cases.map(([s, h, b]) => isOurs(s, h, Buffer.from(b)))));"
+        )
+        command = ["node", "--input-type=module", "-e", program]
+    done = subprocess.run(command, input=json.dumps(cases).encode(), capture_output=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == [True, True, False, False, False, False]
 
 
 async def test_the_command_line_tour_answers_as_shown(tmp_path: Path) -> None:
@@ -392,7 +431,7 @@ async def _run_program(heading: str, language: str, command: list[str], desk: De
 
 def _matches(shown: str, came: str) -> bool:
     """Whether it came as shown; `…` stands for anything within its line, and a shortened id or key for any other."""
-    shown = re.sub(r"\b((?:run|org|conn|sk_live_gw|sk_test_gw)_|t=)\w+…", r"\1…", _trimmed(shown))
+    shown = re.sub(r"\b((?:run|org|conn|whk|whsec|sk_live_gw|sk_test_gw)_|t=)\w+…", r"\1…", _trimmed(shown))
     return re.fullmatch(re.escape(shown).replace("…", "[^\n]+"), _trimmed(came)) is not None
 
 

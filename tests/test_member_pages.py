@@ -18,6 +18,7 @@ from tests.fakes.provider import Provider, ProviderUnavailable, available_provid
 from tests.harness import RunningGateway, gateway
 from tests.pages.chromium import Chromium, Page, chromium, find_chromium, origin_of
 from tests.people import invite
+from tests.workshop import workshop
 
 KEY = re.compile(r"sk_live_gw_[0-9A-Za-z]{44}")
 
@@ -262,3 +263,28 @@ async def _sign_in_and_agree(page: Page, running: RunningGateway) -> None:
             await page.type("input[name=password]", "any password will do")
         await page.press("button[type=submit]")
     raise AssertionError(f"still at the provider: {await page.text()}")
+
+
+async def test_a_member_looks_at_a_call_and_approves_it(tmp_path: Path, page: Page, shots: Path) -> None:
+    async with workshop(tmp_path) as (running, upstream):
+        rule = {"effects": ["send"]}
+        made = await running.ask("POST", "/api-keys", body={"name": "mail agent", "approval": rule})
+        note = "To all customers: <b>everything must go</b>. " * 12
+        parked = await running.call("shop", "send", {"note": note}, key=made.json()["full_key"])
+        await page.open(await invite(running, name="Ada Lovelace"))
+        await page.press("main button")
+        await page.open(f"{running.url}/approvals")
+        await look(page, shots, "approvals")
+        await page.press("main td.act a")
+        assert await page.url() == parked.json()["action_url"]
+        await look(page, shots, "approval")
+        text = await page.text()
+        assert "mail agent" in text and "<b>everything must go</b>" in text
+        await page.press("button[value=approve]")
+        assert "Approved" in await page.text()
+        await upstream.wait_for("/send")
+        assert upstream.seen[0][1] == {"note": note}
+        await page.open(f"{running.url}/approvals")
+        assert "Nothing waits" in await page.text()
+        await look(page, shots, "no-approvals")
+        assert_clean(page, running)

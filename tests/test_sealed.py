@@ -38,7 +38,7 @@ class PlantedApi(KeyedApi):
 
 async def test_a_planted_secret_is_nowhere_in_the_clear(tmp_path: Path, database_setting: dict[str, str]) -> None:
     """T115: database, its write-ahead log, backup, logs, answers and error bodies."""
-    planted = {name: f"{name}-{secrets.token_hex(12)}" for name in ("tokens", "pasted", "typed", "password", "client")}
+    planted = {name: f"{name}-{secrets.token_hex(12)}" for name in ("tokens", "pasted", "typed", "password", "client", "hook")}
     keys = {planted["pasted"]: "alice", planted["typed"]: "bob", planted["password"]: "carol"}
     answers: list[Answer] = []
     async with numbered.numbered(start=planted["tokens"]) as tokens, serve(PlantedApi(keys)) as api:
@@ -67,6 +67,20 @@ async def test_a_planted_secret_is_nowhere_in_the_clear(tmp_path: Path, database
                 "--client-secret-stdin", stdin=planted["client"],
             )
             assert code == 0, err
+            # What signs deliveries, and what proves messages of upstreams.
+            hooks: tuple[tuple[str, dict[str, Any], str], ...] = (
+                ("/v1/webhooks", {"url": "https://ok.example/in", "events": ["*"]}, "secret"),
+                ("/v1/org/signing-secret", {}, "secret"),
+                ("/v1/hooks", {"integration": "github", "secret": planted["hook"]}, "url"),
+            )
+            for path, body, shown in hooks:
+                # Not among the answers: it is shown in this one, and nowhere else.
+                made = await running.ask("POST", path, body=body)
+                assert made.status == 201, made.body
+                planted[path] = made.json()[shown].rpartition("/")[2] if shown == "url" else made.json()[shown][6:]
+                await ask("GET", path.replace("signing-secret", "redirect-urls"))
+            message = await running.session.post(f"{running.url}/hooks/{planted['/v1/hooks']}", data=b"{}")
+            assert message.status == 401
             # Their ways into an error: refused by the API, refused by us, mangled, unreachable.
             api.upstream.logins = {}  # type: ignore[misc]
             await ask("POST", "/v1/connect", {"integration": "keyed", "credentials": {"token": planted["pasted"]}})

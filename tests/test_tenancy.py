@@ -27,6 +27,8 @@ from tests.fakes.upstream import Running, serve
 from tests.harness import Answer, Org, RunningGateway, gateway, make_org
 from tests.operator import Operator
 
+#: Routes for which a key makes a difference.
+KEYED = [route for route in ROUTES if route.level is not None or route.operation.takes_key]
 #: Which kind of thing the placeholder of a route names, by the route's path.
 KINDS: dict[str, str] = {
     "/v1/connect/{id}": "flow",
@@ -38,9 +40,17 @@ KINDS: dict[str, str] = {
     "/v1/runs/{id}/retry": "run",
     "/v1/results/{id}": "run",
     "/v1/files/{id}": "file",
+    "/v1/webhooks/{id}": "webhook",
+    "/v1/webhooks/{id}/rotate": "webhook",
+    "/v1/webhooks/{id}/enable": "webhook",
+    "/v1/webhooks/{id}/deliveries": "webhook",
+    "/v1/webhooks/{id}/deliveries/{delivery}/replay": "webhook",
+    "/v1/hooks/{id}": "hook",
 }
+#: What belongs to the key that made it and to those above that: to other keys it does not exist.
+OF_ITS_MAKER = ("api_key", "webhook")
 #: What stands for a name of the catalog, which is everybody's.
-NAMES = {"integration": "github", "action": "get_repo"}
+NAMES = {"integration": "github", "action": "get_repo", "delivery": f"dlv_{'0' * 32}"}
 #: Bodies that would be taken, so that whoever is refused is refused for who they are.
 BODIES: dict[str, Any] = {
     "POST /v1/connect": {"integration": "github", "auth": "token"},
@@ -52,6 +62,13 @@ BODIES: dict[str, Any] = {
     "POST /v1/runs/{id}/retry": {},
     "POST /auth/device/authorize": {"user_code": "WDJB-MJHT"},
     "POST /v1/preflight": {"integration": "github", "action": "get_repo", "params": {"repo": "acme/webapp"}},
+    "POST /v1/webhooks": {"url": "https://ok.example/in", "events": ["run.*"]},
+    "POST /v1/webhooks/{id}/rotate": {},
+    "POST /v1/webhooks/{id}/enable": {},
+    "POST /v1/webhooks/{id}/deliveries/{delivery}/replay": {},
+    "POST /v1/org/signing-secret": {},
+    "POST /v1/hooks": {"integration": "github"},
+    "PUT /v1/hooks/{id}": {"secret": "one that is long enough"},
     "POST /v1/{integration}/{action}": {"params": {"repo": "acme/webapp"}},
 }
 #: Routes that ask for a key, or do more for one.
@@ -63,6 +80,7 @@ IN_BODIES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/connect", lambda id: {"integration": "github", "auth": "token", "connection": id}, "connection"),
     ("POST", "/v1/github/get_repo", lambda id: {"params": {"repo": "a/b"}, "connection": id}, "connection"),
     ("POST", "/api-keys", lambda id: {"name": "k", "connections": [id]}, "connection"),
+    ("POST", "/v1/hooks", lambda id: {"integration": "github", "connection": id}, "connection"),
 ]
 
 
@@ -154,6 +172,8 @@ async def furnish(running: RunningGateway, tenant: Tenant, github: Running[GitHu
         tenant.keys[grant] = made["full_key"]
     await asked("DELETE", f"/api-keys/{made['api_key']['id']}")
     tenant.ids["api_key"] = (await asked("POST", "/api-keys", {"name": "a thing"}))["api_key"]["id"]
+    tenant.ids["webhook"] = (await asked("POST", "/v1/webhooks", BODIES["POST /v1/webhooks"]))["id"]
+    tenant.ids["hook"] = (await asked("POST", "/v1/hooks", BODIES["POST /v1/hooks"]))["id"]
 
 
 @pytest.fixture
@@ -179,7 +199,15 @@ def unknown(thing: str) -> str:
 async def belongings(stage: Stage, tenant: Tenant) -> Any:
     """What an org has, as it sees it itself; counts of uses aside."""
     found = {}
-    for path in ("/v1/connections", "/api-keys", "/v1/org/redirect-urls", "/v1/runs", f"/v1/connect/{tenant.ids['flow']}"):
+    for path in (
+        "/v1/connections",
+        "/api-keys",
+        "/v1/org/redirect-urls",
+        "/v1/webhooks",
+        "/v1/hooks",
+        "/v1/runs",
+        f"/v1/connect/{tenant.ids['flow']}",
+    ):
         answer = await stage.running.ask("GET", path, key=tenant.org.live)
         found[path] = re.sub(r'"(request_count|last_used_at)":("[^"]*"|\d+|null)', "", answer.body.decode())
     return found
@@ -214,7 +242,7 @@ async def test_without_a_key_that_works_every_route_is_401(stage: Stage) -> None
 
 async def test_a_key_of_a_lower_level_is_403_everywhere(stage: Stage) -> None:
     seen = 0
-    for route in ROUTES:
+    for route in KEYED:
         thing = stage.mine.ids.get(KINDS.get(canonical(route.path), ""), "")
         for level in LEVELS[: LEVELS.index(route.level)] if route.level is not None else ():
             answer = await stage.ask(route, stage.mine.keys[level], thing)
@@ -227,7 +255,7 @@ async def test_what_is_another_orgs_does_not_exist(stage: Stage) -> None:
     """Byte for byte the answer to an id that nobody has; nothing of theirs is changed or told."""
     before = await belongings(stage, stage.mine)
     seen = 0
-    for route in filter(takes_id, ROUTES):
+    for route in filter(takes_id, KEYED):
         theirs = stage.mine.ids[KINDS[canonical(route.path)]]
         foreign = await stage.ask(route, stage.other.keys["full_access"], theirs)
         nobodys = await stage.ask(route, stage.other.keys["full_access"], unknown(theirs))
@@ -245,12 +273,12 @@ async def test_what_is_another_orgs_does_not_exist(stage: Stage) -> None:
         assert answers[0].body.decode().replace(theirs, "ID") == answers[1].body.decode().replace(
             unknown(theirs), "ID"
         ), path
-    assert seen == sum(map(takes_id, ROUTES))
+    assert seen == sum(map(takes_id, KEYED))
     assert await belongings(stage, stage.mine) == before
 
 
 async def test_lists_hold_what_is_ones_own(stage: Stage) -> None:
-    for route in ROUTES:
+    for route in KEYED:
         if route.method != "GET" or takes_id(route):
             continue
         for mine, other in ((stage.mine, stage.other), (stage.other, stage.mine)):
@@ -262,7 +290,7 @@ async def test_lists_hold_what_is_ones_own(stage: Stage) -> None:
 
 
 async def test_a_test_key_sees_nothing_that_is_live(stage: Stage) -> None:
-    for route in ROUTES:
+    for route in KEYED:
         kind = KINDS.get(canonical(route.path))
         if kind is not None:
             answer = await stage.ask(route, stage.mine.org.test, stage.mine.ids[kind])
@@ -280,9 +308,9 @@ async def test_a_test_key_sees_nothing_that_is_live(stage: Stage) -> None:
 @pytest.mark.parametrize("grant", ["other_scope", "other_user"])
 async def test_a_key_for_something_else_reaches_no_connection(stage: Stage, grant: str) -> None:
     key = stage.mine.keys[grant]
-    for route in filter(takes_id, ROUTES):
+    for route in filter(takes_id, KEYED):
         kind = KINDS[canonical(route.path)]
-        if kind == "api_key":
+        if kind in OF_ITS_MAKER:
             # A key sees itself and what it made.
             answer = await stage.ask(route, key, stage.mine.ids[kind])
             assert answer.status == 404

@@ -34,6 +34,9 @@ PEOPLE: Mapping[str, Entry] = {
     "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
     "runs": Entry(module="runs", attribute="runs", help="List the calls that were made; look at one, stop it, do it again."),
+    "webhooks": Entry(
+        module="webhooks", attribute="webhooks", help="List the webhooks; add, remove or wake one, see its deliveries."
+    ),
     "keys": Entry(module="keys", attribute="keys", help="List the API keys of the org, make or revoke one."),
     "usage": Entry(module="keys", attribute="usage", help="Show what the org has used, and what is left."),
     "pull": Entry(module="pull", attribute="pull", help="Write an integration's skill files for an agent."),

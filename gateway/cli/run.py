@@ -38,6 +38,7 @@ _CHUNK = 64 * 1024
 @click.option("--connection", metavar="ID", help="Which connection to use, where several fit.")
 @click.option("--async", "is_async", is_flag=True, help="Do not wait for the answer: a run to poll comes back.")
 @click.option("--wait", type=click.FloatRange(0, 3600), metavar="S", help="Seconds to wait for the end of long work.")
+@click.option("--callback-url", metavar="URL", help="With --async or --wait: is told of the end, signed.")
 @click.option("--select", metavar="EXPR", help="JMESPath: the part of the upstream's body that is wanted.")
 @click.option("--brief", is_flag=True, help="The action's own short view, where it has one.")
 @click.option("--max-bytes", type=click.IntRange(256), metavar="N", help="Most bytes; what is cut is kept whole.")
@@ -121,6 +122,7 @@ def exit_code(upstream_status: int) -> int:
 def _shape(
     is_async: bool,
     wait: float | None,
+    callback_url: str | None,
     select: str | None,
     brief: bool,
     max_bytes: int | None,
@@ -130,6 +132,7 @@ def _shape(
     """The fields of a call's body that say how it is made, and what of its answer is wanted."""
     shape: dict[str, Json] = {name: True for name, on in (("async", is_async), ("all", all_pages)) if on}
     shape |= {"view": "brief"} if brief else {}
+    shape |= {"callback_url": callback_url} if callback_url is not None else {}
     shape |= {"select": select} if select is not None else {}
     for name, number in (("wait", wait), ("max_bytes", max_bytes), ("max_items", max_items)):
         if number is not None:

@@ -228,8 +228,16 @@ def approval_required(*, run_id: str | None = None, page: str | None = None) -> 
 
 def may_see(principal: Principal, event: Event) -> bool:
     """Whether an event is about nothing that the principal's grant leaves out."""
-    grant, data = principal.grant, event.data
+    return grant_sees(principal.grant, event)
+
+
+def grant_sees(grant: Grant, event: Event) -> bool:
+    """Whether an event is about nothing that the grant leaves out."""
+    data = event.data
     if event.kind not in _ABOUT_WORK and not grant.has_level("full_access"):
+        return False
+    if event.kind == "hook" and "connection" not in data and (grant.users, grant.connections) != (None, None):
+        # It is about whoever uses the integration.
         return False
     return (
         ("integration" not in data or grant.allows_integration(data["integration"]))

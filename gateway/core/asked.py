@@ -21,6 +21,7 @@ def stored(plan: Plan, *, is_held: bool = False) -> bytes:
             "connection": plan.connection or call.connection,
             "shape": asdict(call.shape),
             "pages": call.pages,
+            "callback_url": call.callback_url,
             "digest": plan.integration.digest,
             "held": is_held,
         }
@@ -49,6 +50,8 @@ def restored(request: bytes, principal: Principal, integration: str, action: str
         connection=asked["connection"],
         shape=Shape(**asked["shape"]),
         pages=asked["pages"],
+        # Not there in what earlier versions stored.
+        callback_url=asked.get("callback_url"),
     )
 
 
@@ -78,5 +81,8 @@ def _scope(call: Call, user: str, connection: str | None, skill: Skill) -> str:
 
 def fingerprint_of(plan: Plan) -> str:
     """What was asked under an Idempotency-Key, however its members are ordered."""
-    asked = [plan.call.params, plan.call.pages]
+    asked: list[object] = [plan.call.params, plan.call.pages]
+    if plan.call.callback_url is not None:
+        # Whoever gives another one would wait for a callback that goes elsewhere.
+        asked.append(plan.call.callback_url)
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()

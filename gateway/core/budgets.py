@@ -10,13 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Any
 
 from gateway.core.call import Plan
 from gateway.core.errors import Refusal
 from gateway.core.request import Headers
+from gateway.core.times import until
 
 #: Seconds that a call waits for its turn at most, and how many calls may wait at one integration's client.
 LONGEST_WAIT = 5.0
@@ -28,8 +28,6 @@ _LONGEST_PAUSE = 3600.0
 #: The pause after a 429 that does not say how long.
 _SHORT_PAUSE = 1.0
 _MOST_SCOPES = 20_000
-#: A reset that is larger is a time of day, not seconds from now.
-_IS_TIME = 1e8
 
 
 class Turn:
@@ -91,11 +89,11 @@ class Budgets:
         seen = {name.lower(): value for name, value in headers}
         now = self._clock()
         remaining = _number(seen.get((_named(limits, "remaining") or "x-ratelimit-remaining").lower()))
-        reset = _until(seen.get((_named(limits, "reset") or "x-ratelimit-reset").lower()), now)
+        reset = until(seen.get((_named(limits, "reset") or "x-ratelimit-reset").lower()), now)
         pause = None
         if status == 429 or (status == 503 and "retry-after" in seen):
             named = (_named(limits, "retry_after") or "retry-after").lower()
-            retry = _until(seen.get(named), now, is_delay=True)
+            retry = until(seen.get(named), now, is_delay=True)
             pause = retry or (reset if remaining == 0 else None) or now + _SHORT_PAUSE
         if pause is None and (remaining is None or reset is None):
             return
@@ -340,19 +338,3 @@ def _named(limits: Mapping[str, Any] | None, what: str) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None
-
-
-def _until(text: str | None, now: float, *, is_delay: bool = False) -> float | None:
-    """Unix seconds of an HTTP date or of seconds from now (RFC 9110 §10.2.3), or of a time unless it is a delay."""
-    if text is None:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        try:
-            return parsedate_to_datetime(text).timestamp()
-        except (TypeError, ValueError, OverflowError):
-            return None
-    if not 0 <= number < 1e12:
-        return None
-    return number if number > _IS_TIME and not is_delay else now + number

@@ -53,7 +53,8 @@ class Call:
     wait: float | None = None
     #: Follow the pages of the answer, up to so many.
     pages: int | None = None
-    callback_url: str | None = None
+    #: Where the end of the run is told, as a signed delivery.
+    callback_url: str | None = field(default=None, repr=False)
     #: An answer that is kept for later reads does not do.
     is_fresh: bool = False
 

@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol
 
 from gateway.core.ids import new_ordered_id
 
+#: What the types of events begin with.
+KINDS = ("api_key", "approval", "connection", "device", "hook", "limit", "member", "org", "plan", "run", "skill", "webhook")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
@@ -72,7 +75,7 @@ class EventStore(Protocol):
         """One that tells of no change in the database."""
         ...
 
-    async def list(
+    async def page(
         self,
         org: str,
         *,
@@ -80,9 +83,10 @@ class EventStore(Protocol):
         kind: str | None = None,
         since: str | int | None = None,
         limit: int = 50,
-    ) -> Sequence[Event]:
-        """Oldest first, after an event's id or from a time (unix ms) on. The kind `audit` is what has an actor.
+    ) -> tuple[Sequence[Event], bool]:
+        """Oldest first, after an event's id or from a time (unix ms) on, and whether there are more.
 
+        Where events are large it may be fewer than `limit`. The kind `audit` is what has an actor.
         The mode `live` sees all events, `test` its own alone.
         """
         ...

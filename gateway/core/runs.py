@@ -70,7 +70,6 @@ class Leased:
     request: bytes = field(default=b"", repr=False)
     #: What the upstream's own work is asked for, where the run waits for that.
     poll: Mapping[str, Any] | None = None
-    callback_url: str | None = None
 
 
 class RunStore(Protocol):
@@ -150,7 +149,9 @@ class RunQueue(Protocol):
     async def finish(
         self, leased: Leased, run: Run, events: Sequence[Event] = (), *, release_key: bool = False
     ) -> bool:
-        """The end of a run, its entry and what tells of it, together. False where it is no longer ours.
+        """The end of a run, its entry and what tells of it, webhooks and `callback_url` included, together.
+
+        False where it is no longer ours.
 
         `release_key` lets its Idempotency-Key be used anew.
         """

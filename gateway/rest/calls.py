@@ -14,7 +14,7 @@ from gateway.core.once import Accepted
 from gateway.core.paging import MOST_PAGES
 from gateway.core.request import UpstreamFailed
 from gateway.core.shaping import check_select
-from gateway.rest.fields import ACTION, INTEGRATION, USER
+from gateway.rest.fields import ACTION, INTEGRATION, LONGEST_URL, USER
 from gateway.rest.shapes import ACCEPTED, PREFLIGHT, RESULT
 from gateway.web.answers import json_answer, json_bytes
 from gateway.web.bodies import bad_field
@@ -71,6 +71,11 @@ _OPTIONS = [
     choice("view", "`brief` is the action's own short view, where it has one.", ["brief", "full"], default="full"),
     number("max_bytes", "Most bytes of the answer; what is cut is kept whole.", low=_LEAST_BYTES, high=_MOST),
     number("max_items", "Most items of its largest array; what is cut is kept whole.", low=0, high=_MOST),
+    Field(
+        name="callback_url",
+        about="With `async` or `wait`: is sent the event of the run's end, signed with the org's signing secret.",
+        schema={"type": "string", "minLength": 1, "maxLength": LONGEST_URL, "format": "webhook-url"},
+    ),
     Field(name="all", about="Follow the pages of a list, and join their items.", schema=_YES),
 ]
 _HEADERS = [
@@ -184,6 +189,12 @@ def _call(request: web.Request, who: Principal, slug: str, action: str, body: An
     preferred = ",".join(request.headers.getall("Prefer", ())) if "Prefer" in request.headers else ""
     if preferred and wait is None and (found := _PREFER_WAIT.search(preferred)):
         wait = int(found[1])
+    is_async = body.get("async", False) or "respond-async" in preferred.lower()
+    callback_url = body.get("callback_url")
+    if callback_url is not None:
+        if not is_async and wait is None:
+            raise bad_field("callback_url", "dependentRequired", "Only a call with `async` or `wait` is called back.")
+        services(request).webhooks.check_url(callback_url, "callback_url")
     return Call(
         principal=who,
         integration=slug,
@@ -193,8 +204,9 @@ def _call(request: web.Request, who: Principal, slug: str, action: str, body: An
         connection=body.get("connection"),
         shape=_shape(body),
         idempotency_key=_idempotency_key(request),
-        is_async=body.get("async", False) or "respond-async" in preferred.lower(),
+        is_async=is_async,
         wait=None if wait is None else min(float(wait), services(request).settings.sync_ceiling),
+        callback_url=callback_url,
         pages=MOST_PAGES if body.get("all", False) else None,
         is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
     )

@@ -72,8 +72,7 @@ async def list_events(request: web.Request, who: Principal, asked: Asked) -> web
     check_level(who, "full_access" if kind == "audit" else "read_only")
     since = asked.query.get("cursor") or _since(asked.query.get("since"))
     ours = services(request)
-    found = await ours.events.list(who.org, mode=who.mode, kind=kind, since=since, limit=limit + 1)
-    page, more = found[:limit], len(found) > limit
+    page, more = await ours.events.page(who.org, mode=who.mode, kind=kind, since=since, limit=limit)
     full = who.grant.has_level("full_access")
     answer: dict[str, Any] = {"events": [shown(event, with_actor=full) for event in page if may_see(who, event)]}
     if more:

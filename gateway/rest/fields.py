@@ -7,6 +7,8 @@ from gateway.web.operations import NAME, SLUG, Field, number, text
 #: Items of a page where nothing is said, and at most.
 PAGE = 50
 MOST_LISTED = 200
+#: Characters of a URL that we are to send something to.
+LONGEST_URL = 2048
 
 INTEGRATION = Field(name="integration", about="Slug of the integration.", schema=SLUG, required=True)
 ACTION = Field(name="action", about="Name of the action.", schema=NAME, required=True)

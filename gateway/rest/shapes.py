@@ -352,6 +352,65 @@ EVENT = shape(
         }
     },
 )
+_WHO = shape(
+    "Who did it.",
+    type=one_of(["api_key", "member", "user", "operator"]),
+    id=or_null(TEXT),
+    name=or_null(TEXT),
+)
+_WEBHOOK = {
+    "id": TEXT,
+    "url": TEXT,
+    "events": described(listed(TEXT), "Types of events, all of a kind as `run.*`, or `*`."),
+    "description": or_null(TEXT),
+    "mode": one_of(["live", "test"]),
+    "active": YES_OR_NO,
+    "disabled_reason": described(or_null(TEXT), "Why it hears nothing: `gone`, `failing`, `key_revoked`, `key_expired`."),
+    "disabled_at": or_null(WHEN),
+    "failing_since": described(or_null(WHEN), "Since when every attempt has failed."),
+    "created_by": _WHO,
+    "created_at": WHEN,
+}
+_NEW_SECRET = {"secret": described(TEXT, "What signs deliveries, which nobody sees a second time."), "warning": TEXT}
+WEBHOOK = shape("Who is told what happens.", **_WEBHOOK)
+MADE_WEBHOOK = shape("A webhook with a new secret.", **_WEBHOOK, **_NEW_SECRET)
+NEW_SECRET = shape("A new secret.", **_NEW_SECRET)
+DELIVERY = shape(
+    "One event on its way to a webhook.",
+    id=TEXT,
+    event=shape(id=TEXT, type=TEXT),
+    state=described(
+        one_of(["pending", "failed", "delivered", "dead"]),
+        "`failed`: the last attempt was, and there will be another; `dead`: given up.",
+    ),
+    attempts=COUNT,
+    last_status=or_null(COUNT),
+    last_error=or_null(TEXT),
+    last_answer=described(or_null(TEXT), "How it began, where it was a text."),
+    created_at=WHEN,
+    last_attempt_at=or_null(WHEN),
+    next_attempt_at=or_null(WHEN),
+    finished_at=or_null(WHEN),
+)
+_HOOK = {
+    "id": TEXT,
+    "integration": NAME,
+    "connection": or_null(TEXT),
+    "mode": one_of(["live", "test"]),
+    "events": described(listed(TEXT), "Names of events that the definition knows."),
+    "signed": described(YES_OR_NO, "Whether the upstream signs what it sends."),
+    "has_secret": YES_OR_NO,
+    "created_by": _WHO,
+    "created_at": WHEN,
+}
+HOOK = shape("Where an upstream tells what happens there.", **_HOOK)
+MADE_HOOK = shape(
+    "A new hook.",
+    **_HOOK,
+    url=described(LINK, "What is entered at the upstream, which nobody sees a second time."),
+    warning=TEXT,
+    optional={"verify_token": described(TEXT, "What the upstream is to send with its challenge.")},
+)
 HEALTH = shape("How it is.", status=TEXT)
 
 #: By the names that generated clients call them.
@@ -385,4 +444,10 @@ SHAPES: Mapping[str, Schema] = {
     "Usage": USAGE,
     "Entry": ENTRY,
     "Event": EVENT,
+    "Webhook": WEBHOOK,
+    "MadeWebhook": MADE_WEBHOOK,
+    "NewSecret": NEW_SECRET,
+    "Delivery": DELIVERY,
+    "Hook": HOOK,
+    "MadeHook": MADE_HOOK,
 }

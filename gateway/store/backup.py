@@ -38,6 +38,12 @@ TABLES: Mapping[str, Sequence[str]] = {
     "sign_in_flows": ("id",),
     "device_flows": ("id",),
     "tries": ("name",),
+    "webhooks": ("id",),
+    "signing_secrets": ("org", "mode"),
+    "endpoints": ("org", "name"),
+    "deliveries": ("id",),
+    "hooks": ("id",),
+    "hook_messages": ("hook", "name"),
 }
 _BATCH = 500
 #: Rows that are large are copied fewer at a time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,6 +64,10 @@ class Statements(Protocol):
         """Once per row; the values stand in the order in which the SQL first names its parameters."""
         ...
 
+    def tell(self, topic: str) -> None:
+        """Whoever listens for the topic in this process is told, once what was written is committed."""
+        ...
+
 
 #: One statement and its rows, for `Database.write`.
 Batch = tuple[str, Sequence[Sequence[Value]]]
@@ -90,11 +94,30 @@ class Database(Statements, Protocol):
         """Reads that all see the same moment, however long they take; no writer waits for them."""
         ...
 
+    def listen(self, topic: str, listener: Callable[[], None]) -> None:
+        """What `Statements.tell` calls. What other processes write is not heard of."""
+        ...
+
     async def check(self) -> None:
         """A cheap sign of life; raises `StorageUnavailable`."""
         ...
 
     async def close(self) -> None: ...
+
+
+class Listeners:
+    """Who in this process wants to hear what was committed."""
+
+    def __init__(self) -> None:
+        self._by_topic: dict[str, list[Callable[[], None]]] = {}
+
+    def add(self, topic: str, listener: Callable[[], None]) -> None:
+        self._by_topic.setdefault(topic, []).append(listener)
+
+    def tell(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            for listener in self._by_topic.get(topic, ()):
+                listener()
 
 
 @dataclass(frozen=True, slots=True)

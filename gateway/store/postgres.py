@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import asyncpg
@@ -13,6 +13,7 @@ from gateway.store.database import (
     AlreadyThere,
     Batch,
     Dialect,
+    Listeners,
     NotStorable,
     NotUsable,
     Row,
@@ -41,6 +42,7 @@ class PostgresDatabase:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._holders: set[asyncio.Task[Any]] = set()
+        self._listeners = Listeners()
 
     @classmethod
     async def open(cls, url: str, *, size: int = POOL_SIZE) -> PostgresDatabase:
@@ -98,11 +100,18 @@ class PostgresDatabase:
         # mode could give each step another server.
         async with self._transaction("read_committed", patient) as transaction:
             yield transaction
+        self._listeners.tell(transaction.told)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[_Transaction]:
         async with self._transaction("repeatable_read", patient=True) as transaction:
             yield transaction
+
+    def tell(self, topic: str) -> None:
+        self._listeners.tell((topic,))
+
+    def listen(self, topic: str, listener: Callable[[], None]) -> None:
+        self._listeners.add(topic, listener)
 
     async def check(self) -> None:
         await self.fetch_one("SELECT 1 AS one")
@@ -154,6 +163,8 @@ class _Transaction:
         self._connection = connection
         # None: the pool's own limit.
         self._timeout = timeout
+        #: Topics that are told after the commit.
+        self.told: set[str] = set()
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         statement = compile_sql(sql, "postgresql")
@@ -183,6 +194,9 @@ class _Transaction:
             refuse_nul(row)
         with _translated():
             await self._connection.executemany(statement.text, rows, timeout=self._timeout)
+
+    def tell(self, topic: str) -> None:
+        self.told.add(topic)
 
 
 def _hangs(error: BaseException) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 from gateway.core.events import Event
 from gateway.core.runs import Leased, Run
-from gateway.store.clock import now_in
+from gateway.store.clock import DatabaseClock
 from gateway.store.database import AlreadyThere, Database, Dialect, Row, Statements, Value
+from gateway.store.deliveries import call_back
 from gateway.store.events import append
 from gateway.store.ledger import INSERT_ENTRY, call_entry
 from gateway.store.runs import RUN_COLUMNS, run_of, values_of
@@ -35,8 +36,8 @@ class SqlQueue:
     def __init__(self, database: Database, vault: Vault, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
         self._vault = vault
-        self._clock = clock
-        now, skip = now_in(database.dialect, clock), _SKIP[database.dialect]
+        self._clock = DatabaseClock(database.dialect, clock)
+        now, skip = self._clock.into("{now}"), _SKIP[database.dialect]
         self._sql = {
             "org": f"SELECT org FROM runs WHERE due_at <= {now} AND org > :after ORDER BY org LIMIT 1",
             "take": f"""
@@ -107,16 +108,16 @@ class SqlQueue:
             safe=int(is_safe),
             request=self._sealed(run, request),
             ms=round(seconds * 1000),
-            **self._now(),
+            **self._clock.params(),
         )
 
     async def take(self, owner: str, seconds: float, *, after: str) -> Leased | None:
         for start in (after, "") if after else ("",):
-            found = await self._database.fetch_one(self._sql["org"], after=start, **self._now())
+            found = await self._database.fetch_one(self._sql["org"], after=start, **self._clock.params())
             if found is None:
                 continue
             row = await self._database.fetch_one(
-                self._sql["take"], org=found["org"], owner=owner, ms=round(seconds * 1000), **self._now()
+                self._sql["take"], org=found["org"], owner=owner, ms=round(seconds * 1000), **self._clock.params()
             )
             if row is not None:
                 return await self._leased(row)
@@ -128,15 +129,13 @@ class SqlQueue:
 
     async def prolong(self, leased: Leased, seconds: float) -> bool:
         ms = round(seconds * 1000)
-        return await self._database.execute(self._sql["prolong"], ms=ms, **_mine(leased), **self._now()) == 1
+        return await self._database.execute(self._sql["prolong"], ms=ms, **_mine(leased), **self._clock.params()) == 1
 
     async def finish(
         self, leased: Leased, run: Run, events: Sequence[Event] = (), *, release_key: bool = False
     ) -> bool:
         async with self._database.transaction() as transaction:
-            if not await _end(transaction, run, events, f"{_MINE}", _mine(leased), release_key=release_key):
-                return False
-        return True
+            return await self._end(transaction, run, events, _MINE, _mine(leased), release_key=release_key)
 
     async def postpone(
         self,
@@ -168,7 +167,7 @@ class SqlQueue:
 
     async def lapsed(self, most: int) -> Sequence[tuple[Leased, bool, bool, bool]]:
         rows = await self._database.fetch(
-            self._sql["lapsed"], owner="lapsed", ms=30_000, most=most, **self._now()
+            self._sql["lapsed"], owner="lapsed", ms=30_000, most=most, **self._clock.params()
         )
         return [
             (await self._leased(row), bool(row["sent"]), bool(row["safe"]), row["priority"] is not None)
@@ -183,7 +182,7 @@ class SqlQueue:
         if state is not None:
             idle, which = f"{idle} AND state = :was", {**which, "was": state}
         async with self._database.transaction() as transaction:
-            return await _end(transaction, run, events, idle, which, release_key=True)
+            return await self._end(transaction, run, events, idle, which, release_key=True)
 
     async def stop(self, org: str, run_id: str) -> bool:
         sql = "UPDATE runs SET stopping = 1 WHERE org = :org AND id = :id AND finished_at IS NULL"
@@ -255,7 +254,7 @@ class SqlQueue:
     async def _insert(
         self, sql: str, org: str, idempotency: str | None, row: dict[str, Value], events: Sequence[Event] = ()
     ) -> Run | None:
-        given = self._now() if sql is not _INSERT else {}
+        given = self._clock.params() if sql is not _INSERT else {}
         while True:
             try:
                 if not events:
@@ -273,6 +272,50 @@ class SqlQueue:
                 if older is not None:
                     return run_of(older)
 
+    async def _end(
+        self,
+        transaction: Statements,
+        run: Run,
+        events: Sequence[Event],
+        where: str,
+        which: Mapping[str, Value],
+        *,
+        release_key: bool,
+    ) -> bool:
+        """All that the end of a run means, or nothing of it: whoever is called back then is so in spite of a crash."""
+        sql = f"""
+            UPDATE runs SET state = :state, finished_at = :finished_at, connection = :connection, status = :status,
+                error = :error, outcome = :outcome, credits = :credits, kept = :kept, refusal = :refusal,
+                progress = :progress, due_at = NULL, owner = NULL, lease_until = NULL, poll = NULL
+                {", idempotency = NULL" if release_key else ""}
+            WHERE {where}
+            RETURNING callback_url
+        """
+        ended = await transaction.fetch_one(
+            sql,
+            state=run.state,
+            finished_at=run.finished_at,
+            connection=run.connection,
+            status=run.status,
+            error=run.error,
+            outcome=run.outcome,
+            credits=run.credits,
+            kept=run.kept,
+            refusal=None if run.refusal is None else json.dumps(dict(run.refusal)),
+            progress=None if run.progress is None else json.dumps(run.progress),
+            **which,
+        )
+        if ended is None:
+            return False
+        if run.is_charged:
+            await transaction.execute_many(INSERT_ENTRY, [call_entry(run)])
+        await append(transaction, *events)
+        # Whoever waits to be called back waits for the run, and not for what else ended with it.
+        for event in events:
+            if event.kind == "run" and ended["callback_url"] is not None:
+                await call_back(transaction, self._clock, run.org, ended["callback_url"], event)
+        return True
+
     def _row(self, run: Run, request: bytes, is_safe: bool) -> dict[str, Value]:
         base: dict[str, Value] = dict(zip(_NAMES, values_of(run), strict=True))
         return base | dict.fromkeys(_EXTRA) | {"request": self._sealed(run, request), "safe": int(is_safe)}
@@ -287,54 +330,12 @@ class SqlQueue:
             attempt=row["attempts"],
             request=await self._opened(row) if row["request"] is not None else b"",
             poll=None if row["poll"] is None else json.loads(row["poll"]),
-            callback_url=row["callback_url"],
         )
 
     async def _opened(self, row: Row) -> bytes:
         return await self._vault.open_fresh(
             row["request"], org=row["org"], table="runs", row=row["id"], column="request"
         )
-
-    def _now(self) -> dict[str, Value]:
-        return {} if self._clock is None else {"now": round(self._clock() * 1000)}
-
-
-async def _end(
-    transaction: Statements,
-    run: Run,
-    events: Sequence[Event],
-    where: str,
-    which: Mapping[str, Value],
-    *,
-    release_key: bool,
-) -> bool:
-    sql = f"""
-        UPDATE runs SET state = :state, finished_at = :finished_at, connection = :connection, status = :status,
-            error = :error, outcome = :outcome, credits = :credits, kept = :kept, refusal = :refusal,
-            progress = :progress, due_at = NULL, owner = NULL, lease_until = NULL, poll = NULL
-            {", idempotency = NULL" if release_key else ""}
-        WHERE {where}
-    """
-    changed = await transaction.execute(
-        sql,
-        state=run.state,
-        finished_at=run.finished_at,
-        connection=run.connection,
-        status=run.status,
-        error=run.error,
-        outcome=run.outcome,
-        credits=run.credits,
-        kept=run.kept,
-        refusal=None if run.refusal is None else json.dumps(dict(run.refusal)),
-        progress=None if run.progress is None else json.dumps(run.progress),
-        **which,
-    )
-    if not changed:
-        return False
-    if run.is_charged:
-        await transaction.execute_many(INSERT_ENTRY, [call_entry(run)])
-    await append(transaction, *events)
-    return True
 
 
 def _mine(leased: Leased) -> dict[str, Value]:

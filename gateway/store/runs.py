@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -42,14 +43,13 @@ RUN_COLUMNS = (
 _COLUMNS = ", ".join(RUN_COLUMNS)
 # A run that has ended never goes back to running, whatever order two writes of it arrive in.
 _NAMES = tuple(name.strip('"') for name in RUN_COLUMNS)
-_INSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES "
+_INSERT = f"INSERT INTO runs ({_COLUMNS}, process) VALUES "
 _OR_UPDATE = """
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
         connection = excluded.connection, status = excluded.status, error = excluded.error,
         outcome = excluded.outcome, credits = excluded.credits
     WHERE runs.org = excluded.org AND (runs.finished_at IS NULL OR excluded.finished_at IS NOT NULL)
 """
-_WRITE = f"{_INSERT}({', '.join(f':{name}' for name in _NAMES)}){_OR_UPDATE}"
 #: Up to that many runs are written by one statement. It is a transaction by itself, at a third of the price of
 #: one that is begun and committed.
 TOGETHER = 32
@@ -67,9 +67,15 @@ _FORGET = """
 """
 _SETTLE = """
     UPDATE runs SET state = 'unknown', outcome = 'unknown', finished_at = :now
-    WHERE finished_at IS NULL AND state = 'running' AND owner IS NULL AND started_at < :before
+    WHERE finished_at IS NULL AND state = 'running' AND owner IS NULL AND (
+        started_at < :before OR (started_at < :recent AND process IS NOT NULL AND process NOT IN (
+            SELECT owner FROM leases WHERE name LIKE 'replica:%' AND until > :now
+        ))
+    )
     RETURNING *
 """
+#: Milliseconds in which a process that has just begun says that it lives.
+_FIRST_SIGN = 10_000
 _NEWEST = (2**62, "")
 
 Begun = Sequence[tuple[Run | None, asyncio.Future[None]]]
@@ -93,12 +99,16 @@ class RunWriter:
         database: Database,
         *,
         uses: Uses | None = None,
+        process: str | None = None,
         delay: float = DELAY_SECONDS,
         bound: int = BOUND,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._uses = uses
+        # Written out: the same for every run of this process.
+        assert process is None or re.fullmatch(r"\w+", process, re.ASCII)
+        self._process = "NULL" if process is None else f"'{process}'"
         self._delay = delay
         self._bound = bound
         self._clock = clock
@@ -164,12 +174,13 @@ class RunWriter:
         return page[:limit], cursor_of(page[limit - 1].started_at, page[limit - 1].id)
 
     async def settle(self, before: int) -> int:
-        """Calls runs that began before that time (unix milliseconds) and never ended `unknown`: their process died.
+        """Calls runs `unknown` that never ended, because their process no longer lives or they began before that time.
 
-        `before` must lie further back than any call can last. Says how many there were.
+        `before` (unix milliseconds) must lie further back than any call can last. Says how many there were.
         """
+        now = int(self._clock() * 1000)
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(_SETTLE, before=before, now=int(self._clock() * 1000))
+            rows = await transaction.fetch(_SETTLE, before=before, recent=now - _FIRST_SIGN, now=now)
             charged = [call_entry(run) for run in map(run_of, rows) if run.is_charged]
             if charged:
                 await transaction.execute_many(INSERT_ENTRY, charged)
@@ -296,7 +307,7 @@ class RunWriter:
     async def _write_rows(
         self, runs: Sequence[Run], uses: Batch | None, waiters: Mapping[str, asyncio.Future[None]]
     ) -> None:
-        batches = _batches(runs)
+        batches = _batches(runs, self._process)
         if uses is not None:
             batches.append(uses)
         if not batches:
@@ -326,7 +337,7 @@ class RunWriter:
                 waiter.set_result(None)
 
     async def _write_together(self, runs: Sequence[Run]) -> None:
-        sql, names = _write_together(len(runs))
+        sql, names = _write_together(len(runs), self._process)
         await self._database.execute(sql, **dict(zip(names, chain.from_iterable(map(values_of, runs)), strict=True)))
 
     def _give_up(self, run: Run, error: Exception, waiters: Mapping[str, asyncio.Future[None]]) -> None:
@@ -342,18 +353,18 @@ class RunWriter:
         yield from self._queued.values()
 
 
-def _batches(runs: Sequence[Run]) -> list[Batch]:
+def _batches(runs: Sequence[Run], process: str) -> list[Batch]:
     """The runs, and the entries of those that are charged: both or neither."""
     charged = [call_entry(run) for run in runs if run.is_charged]
-    batches: list[Batch] = [(_WRITE, [values_of(run) for run in runs])] if runs else []
+    batches: list[Batch] = [(_write_together(1, process)[0], [values_of(run) for run in runs])] if runs else []
     return [*batches, (INSERT_ENTRY, charged)] if charged else batches
 
 
-@lru_cache(maxsize=TOGETHER)
-def _write_together(count: int) -> tuple[str, tuple[str, ...]]:
+@lru_cache(maxsize=2 * TOGETHER)
+def _write_together(count: int, process: str) -> tuple[str, tuple[str, ...]]:
     """The statement for that many runs, and the names of its parameters, run by run."""
     names = [[f"{name}_{number}" for name in _NAMES] for number in range(count)]
-    rows = ", ".join("(" + ", ".join(f":{name}" for name in row) + ")" for row in names)
+    rows = ", ".join("(" + ", ".join(f":{name}" for name in row) + f", {process})" for row in names)
     return _INSERT + rows + _OR_UPDATE, tuple(chain.from_iterable(names))
 
 

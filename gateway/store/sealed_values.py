@@ -16,6 +16,9 @@ SEALED = (
     ("org_clients", "secrets", "integration"),
     ("runs", "request", "id"),
     ("blobs", "sealed", "place"),
+    ("webhooks", "secrets", "id"),
+    ("signing_secrets", "secrets", "mode"),
+    ("hooks", "secret", "id"),
 )
 #: Values that are large are met fewer at a time.
 _LARGE = {"blobs": 16}

@@ -18,6 +18,7 @@ from gateway.store.database import (
     AlreadyThere,
     Batch,
     Dialect,
+    Listeners,
     NotStorable,
     NotUsable,
     Row,
@@ -67,6 +68,7 @@ class SqliteDatabase:
         self._reader = reader
         # A transaction is several steps of the writer's thread; nothing of another task may come in between.
         self._lock = asyncio.Lock()
+        self._listeners = Listeners()
         self._holder: asyncio.Task[Any] | None = None
 
     @classmethod
@@ -113,8 +115,10 @@ class SqliteDatabase:
                 # IMMEDIATE takes the write lock before anything is read: a deferred transaction that reads and
                 # then writes fails at once when another process wrote in between, in spite of the busy timeout.
                 await self._writer.execute("BEGIN IMMEDIATE")
+                self._writer.told.clear()
                 yield self._writer
                 await self._writer.execute("COMMIT")
+                self._listeners.tell(self._writer.told)
             except BaseException:
                 # Also where the task was cancelled: the thread comes to it after all that it was given before.
                 await self._writer.roll_back()
@@ -129,6 +133,12 @@ class SqliteDatabase:
             yield statements
         finally:
             await statements.close()
+
+    def tell(self, topic: str) -> None:
+        self._listeners.tell((topic,))
+
+    def listen(self, topic: str, listener: Callable[[], None]) -> None:
+        self._listeners.add(topic, listener)
 
     async def check(self) -> None:
         if self._writer.broken:
@@ -180,6 +190,8 @@ class _Statements:
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
         self._closed = False
+        #: Topics that are told after the commit.
+        self.told: set[str] = set()
 
     async def fetch(self, sql: str, /, **params: Value) -> Sequence[Row]:
         statement = compile_sql(sql, "sqlite")
@@ -205,6 +217,9 @@ class _Statements:
         for row in rows:
             refuse_nul(row)
         await self._do(lambda: self._connection.executemany(statement.text, rows))
+
+    def tell(self, topic: str) -> None:
+        self.told.add(topic)
 
     async def close(self) -> None:
         """After all work that was given; a second time does nothing."""

@@ -349,6 +349,28 @@ class Egress:
             return False
         return all(_within(_plain(ipaddress.ip_address(info[4][0])), self.policy.allowed) for info in answers)
 
+    def mistake(self, text: str) -> str | None:
+        """Why a URL that somebody typed is not kept: its form, its scheme, its port, or the address that it names.
+
+        A name is judged when something is sent to it: what it stands for may be another thing then.
+        """
+        try:
+            url = parse_url_strict(text)
+        except BadUrl as error:
+            return str(error)
+        if (url.host, url.port) in self.policy.own_names:
+            return "it leads to this gateway"
+        literal = _literal(url)
+        for info in literal:
+            if verdict(info[4][0], url.port, url.scheme, self.policy) is not None:
+                return "the address may not be reached"
+        anywhere = all(_within(_plain(ipaddress.ip_address(info[4][0])), self.policy.allowed) for info in literal)
+        if self.policy.allowed and anywhere:
+            return None
+        if url.scheme != "https":
+            return "it must begin with https://"
+        return None if url.port == DEFAULT_PORTS["https"] else "the port must be 443"
+
     def socket_factory(self, scheme: str) -> Callable[[AddressInfo], socket.socket]:
         """For aiohttp's connector and our own client: judges the final address, then makes the socket."""
 

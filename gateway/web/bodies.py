@@ -44,8 +44,9 @@ async def read_asked(request: web.Request, operation: Operation) -> Asked:
 
     Raises `Refusal` that names what is wrong and suggests the nearest known name.
     """
+    asks = (operation.query or request.rel_url.raw_query_string) and not operation.any_query
     return Asked(
-        query=_query(request, operation.query) if operation.query or request.rel_url.raw_query_string else _NOTHING,
+        query=_query(request, operation.query) if asks else _NOTHING,
         body=_NOTHING if operation.body is None else await _json_object(request, operation.body),
     )
 

@@ -20,6 +20,7 @@ from gateway.core.files import Files
 from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
+from gateway.core.hooks import Hooks
 from gateway.core.id_tokens import IdTokens
 from gateway.core.keys import Principal
 from gateway.core.limits import Limits, Rate
@@ -30,6 +31,7 @@ from gateway.core.sessions import Sessions
 from gateway.core.sign_in import SignIn
 from gateway.core.sign_up import SignUp
 from gateway.core.usage import Usage
+from gateway.core.webhooks import Webhooks
 from gateway.settings import Settings
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
@@ -63,6 +65,8 @@ class Services:
     sign_up: SignUp
     devices: Devices
     form_tokens: FormTokens
+    webhooks: Webhooks
+    hooks: Hooks
     health: Health
     #: From here on this process takes up no further run.
     stop_taking: Callable[[], None]

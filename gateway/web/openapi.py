@@ -67,6 +67,14 @@ _DEPRECATED = ("X-Deprecated", "Deprecation", "Sunset", "Link")
 #: Headers that an answer of the status always has.
 _OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
 _REQUIRED = frozenset({"X-Request-Id", "Retry-After", "WWW-Authenticate", "X-Upstream-Status"})
+_ANY_QUERY: Json = {
+    "name": "any",
+    "in": "query",
+    "description": "Parameters of any name.",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 _ABOUT = """\
 What a client may rely on. Within `/v1` this only grows: members, routes, codes and values may be added, none goes and none
 changes its meaning. Pass over what you do not know.
@@ -154,6 +162,8 @@ class _Writer:
             written |= {"deprecated": True, "x-sunset": route.deprecated.sunset.isoformat()}
         parameters = [self._parameter(one, "path", said.example.get("path", {})) for one in said.path]
         parameters += [self._parameter(one, "query", said.example.get("query", {})) for one in said.query.values()]
+        if said.any_query:
+            parameters.append(_ANY_QUERY)
         parameters += [self._parameter(one, "header", said.example.get("headers", {})) for one in said.headers]
         if parameters:
             written["parameters"] = parameters

@@ -31,8 +31,7 @@ ANYTHING: Schema = {"type": "object"}
 #: The headings that operations stand under, in the order of a first visit.
 GROUPS = (
     *("Calls", "Runs", "Files", "Discovery", "Connecting", "Connections", "API keys", "Signing up and in"),
-    *("Usage", "Events"),
-    "The gateway itself",
+    *("Usage", "Events", "Webhooks", "Hooks", "The gateway itself"),
 )
 #: How long a deprecated route goes on at least: 12 months.
 NOTICE = timedelta(days=365)
@@ -157,6 +156,8 @@ class Operation:
     handler: Handler
     path: Sequence[Field]
     query: Mapping[str, Field]
+    #: Whoever asks sends query parameters of its own, which the handler reads by itself.
+    any_query: bool
     #: Headers that it reads beside the key.
     headers: Sequence[Field]
     #: Bodies that the handler reads by itself: content type -> schema.
@@ -181,6 +182,7 @@ def operation(
     about: str = "",
     path: Sequence[Field] = (),
     query: Sequence[Field] = (),
+    any_query: bool = False,
     headers: Sequence[Field] = (),
     takes: Mapping[str, Schema] | None = None,
     body: Sequence[Field] | None = None,
@@ -201,6 +203,7 @@ def operation(
             handler=handler,
             path=path,
             query={one.name: one for one in query},
+            any_query=any_query,
             headers=headers,
             takes=takes or {},
             body=None if body is None else {one.name: one for one in body},

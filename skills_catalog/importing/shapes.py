@@ -110,7 +110,7 @@ class Shapes:
         if name is not None:
             return self._named(schema, name, depth, named, within, holder)
         if "allOf" in schema:
-            schema = self._merged(schema, within)
+            schema, within = self._merged(schema, within)
             if referred(schema) is not None:
                 return self._shape(schema, depth, named, within, holder)
         if schema.get("oneOf") or schema.get("anyOf"):
@@ -290,13 +290,13 @@ class Shapes:
             return about
         return self._with_default({"anyOf": [*shapes, *([{"type": "null"}] if is_nullable else [])], **about}, schema)
 
-    def _merged(self, schema: Mapping[str, Json], within: frozenset[str]) -> dict[str, Json]:
-        """`allOf` as one schema: its objects joined."""
+    def _merged(self, schema: Mapping[str, Json], within: frozenset[str]) -> tuple[dict[str, Json], frozenset[str]]:
+        """`allOf` as one schema, its objects joined; and what that lies within: the circles that were joined too."""
         base = {key: value for key, value in schema.items() if key != "allOf"}
         parts = list(schema["allOf"])
         if len(parts) == 1 and not base.keys() - {"description", "title", "default", "readOnly", "type"}:
             about = {key: value for key, value in base.items() if key != "type"}
-            return {**_as_mapping(parts[0]), **about}
+            return {**_as_mapping(parts[0]), **about}, within
         made: dict[str, Json] = {}
         open_parts: list[Json] = list(reversed([*parts, base]))
         seen = set(within)
@@ -319,7 +319,7 @@ class Shapes:
             _join(made, part)
         if not closed and made.get("additionalProperties") is False:
             del made["additionalProperties"]
-        return made
+        return made, within | (seen & self._circles.keys())
 
 
 def _join(made: dict[str, Json], part: Mapping[str, Json]) -> None:

@@ -11,9 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from gateway.core.events import Actor
+from gateway.core.events import OPERATOR, Actor
 from gateway.core.flows import Flow, FlowSecrets
+from gateway.core.grants import Grant
+from gateway.core.hooks import Hook
 from gateway.core.runs import Run
+from gateway.core.webhook import Webhook
 from gateway.store.database import Database
 from gateway.store.opening import open_database
 from oauth.connections import Connection, ConnectionState, Credential
@@ -138,6 +141,34 @@ def a_flow(org: str, **changes: Any) -> Flow:
         expires_at=1_800_000_600.0,
     )
     return replace(flow, **changes)
+
+
+def a_webhook(org: str, **changes: Any) -> Webhook:
+    webhook = Webhook(
+        id=f"whk_{next(_numbers)}",
+        org=org,
+        mode="live",
+        url="https://ok.example/in",
+        events=("*",),
+        grant=Grant(),
+        key=None,
+        by=OPERATOR,
+        created_at=1_800_000_000.0,
+    )
+    return replace(webhook, **changes)
+
+
+def a_hook(org: str, **changes: Any) -> Hook:
+    hook = Hook(
+        id=f"hook_{next(_numbers)}",
+        org=org,
+        mode="live",
+        integration="github",
+        by=OPERATOR,
+        created_at=1_800_000_000.0,
+        has_secret=True,
+    )
+    return replace(hook, **changes)
 
 
 def flow_secrets(**changes: Any) -> FlowSecrets:

@@ -19,6 +19,7 @@ from gateway.core.devices import DeviceFlow
 from gateway.core.events import Event
 from gateway.core.keys import Org
 from gateway.core.sign_in import SignInFlow
+from gateway.core.signing import new_secret
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients
@@ -27,7 +28,9 @@ from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database, NotUsable, Row, StorageUnavailable
 from gateway.store.deprecations import SqlDeprecations
 from gateway.store.device_flows import SqlDeviceFlows
+from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
+from gateway.store.hooks import SqlHooks
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
@@ -40,8 +43,10 @@ from gateway.store.runs import RunWriter
 from gateway.store.sessions import SqlSessions
 from gateway.store.sign_in_flows import SqlSignInFlows
 from gateway.store.sign_in_links import SqlSignInLinks
+from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.tries import SqlTries
+from gateway.store.webhooks import SqlWebhooks
 from oauth.oidc import Identity
 from oauth.secret import Secret
 from oauth.vault import MasterKey, Vault, open_ring
@@ -51,7 +56,9 @@ from tests.store.samples import (
     a_credential,
     a_deprecated_skill,
     a_flow,
+    a_hook,
     a_run,
+    a_webhook,
     ended,
     flow_secrets,
 )
@@ -96,6 +103,13 @@ async def fill(database: Database, clock: Clock) -> Filled:
     device = DeviceFlow(id="dev_1", device="Größe ✓", created_at=clock.now, expires_at=clock.now + 9)
     assert await SqlDeviceFlows(database).add(device, b"\0device", b"\xffuser")
     assert await SqlTries(database).take("codes", 5, 900)
+    await SqlWebhooks(database, vault).add(a_webhook(org.id), new_secret(), most=9)
+    await SqlSigningSecrets(database, vault).live(org.id, "live")
+    hook = a_hook(org.id)
+    await SqlHooks(database, vault).add(hook, b"\0hash", Secret(PLANTED), most=9)
+    told = Event.now(org.id, "hook.github", 1_800_000_000.0, payload="größe")
+    await SqlHooks(database, vault).keep(hook, told, ["id 1"], seconds=9)
+    await SqlFanOut(database).fan_out(100)
     runs = RunWriter(database)
     for _ in range(1203):  # more than two batches, and a part of one
         runs.record(ended(a_run(org.id), status=None, credits=1))

@@ -167,4 +167,5 @@ def test_the_shipped_migrations_are_as_they_were_released() -> None:
         5: "deprecation_notices",
         6: "members",
         7: "approvals",
+        8: "webhooks",
     }

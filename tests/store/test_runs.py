@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from gateway.core.keys import Org
 from gateway.core.runs import Run
 from gateway.store.database import Batch, Database, Dialect, NotStorable, Row, Statements, StorageUnavailable, Value
 from gateway.store.keys import SqlKeys
+from gateway.store.leases import SqlLeases
 from gateway.store.runs import CHUNK, PROMPT, RunWriter
 from tests.store.samples import Clock, a_run, ended, until
 
@@ -71,6 +72,12 @@ class Watched:
 
     def snapshot(self) -> AbstractAsyncContextManager[Statements]:
         return self._database.snapshot()
+
+    def tell(self, topic: str) -> None:
+        self._database.tell(topic)
+
+    def listen(self, topic: str, listener: Callable[[], None]) -> None:
+        self._database.listen(topic, listener)
 
     async def check(self) -> None:
         await self._database.check()
@@ -352,6 +359,27 @@ async def test_a_made_up_cursor_is_a_bad_request(runs: RunWriter, org: Org, curs
     with pytest.raises(Refusal) as refused:
         await runs.list(org.id, cursor=cursor)
     assert refused.value.code == "bad_request"
+
+
+async def test_runs_of_a_process_that_lives_no_longer_become_unknown_within_a_minute(
+    database: Database, org: Org, clock: Clock
+) -> None:
+    leases = SqlLeases(database, clock=clock)
+    writers = [RunWriter(database, process=f"proc_{number}", clock=clock) for number in range(2)]
+    runs = [a_run(org.id, started_at=int(clock.now * 1000)) for _ in writers]
+    for number, writer in enumerate(writers):
+        await leases.acquire(f"replica:proc_{number}", f"proc_{number}", 30)
+        await writer.begin(runs[number])
+    clock.now += 20
+    assert await writers[1].settle(0) == 0
+    await leases.acquire("replica:proc_1", "proc_1", 30)
+    clock.now += 20
+    assert await writers[1].settle(0) == 1
+    dead = await writers[1].find(org.id, runs[0].id)
+    assert dead is not None and (dead.state, dead.outcome) == ("unknown", "unknown")
+    assert await writers[1].find(org.id, runs[1].id) == runs[1]
+    for writer in writers:
+        await writer.close()
 
 
 async def test_runs_of_a_process_that_died_become_unknown(runs: RunWriter, org: Org, clock: Clock) -> None:

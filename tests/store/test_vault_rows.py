@@ -8,15 +8,19 @@ import pytest
 
 from gateway.core.clients import OAuthClient
 from gateway.core.keys import Org
+from gateway.core.signing import new_secret
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import AlreadyThere, Database
 from gateway.store.flows import SqlFlows
+from gateway.store.hooks import SqlHooks
 from gateway.store.sealed_values import DAMAGED, SealedValue, SqlSealedValues
+from gateway.store.signing_secrets import SqlSigningSecrets
+from gateway.store.webhooks import SqlWebhooks
 from oauth.secret import Secret
 from oauth.vault import KeyInUse, MasterKey, UnknownKey, Vault, WrappedKey, open_ring
-from tests.store.samples import Clock, a_connection, a_credential, a_flow, flow_secrets
+from tests.store.samples import Clock, a_connection, a_credential, a_flow, a_hook, a_webhook, flow_secrets
 
 
 def a_key(key_id: str, **changes: object) -> WrappedKey:
@@ -36,6 +40,11 @@ async def fill(database: Database, vault: Vault, org: Org, clock: Clock, connect
     await flows.add(flow)
     await flows.add(a_flow(org.id))  # not started: holds no secret
     await flows.start(org.id, flow.connection, state=b"state", secrets=flow_secrets(), expires_at=clock.now + 600)
+    await SqlWebhooks(database, vault).add(a_webhook(org.id), new_secret(), most=9)
+    await SqlSigningSecrets(database, vault).live(org.id, "live")
+    hooks = SqlHooks(database, vault)
+    await hooks.add(a_hook(org.id), b"a hash", Secret("s"), most=9)
+    await hooks.add(a_hook(org.id), b"another", None, most=9)  # holds no secret yet
 
 
 async def every(values: SqlSealedValues, size: int = 200) -> list[SealedValue]:
@@ -89,12 +98,12 @@ async def test_every_sealed_value_is_met_once_whatever_the_batch(
     assert await values.exist()
     for size in (1, 3, 7, 100):
         found = await every(values, size)
-        assert len({(value.table, value.row) for value in found}) == len(found) == 9
+        assert len({(value.table, value.row) for value in found}) == len(found) == 12
         for value in found:
             assert vault.open(value.blob, org=value.org, table=value.table, row=value.row, column=value.column)
-    assert await values.counts() == {vault.ring.primary: 9}
+    assert await values.counts() == {vault.ring.primary: 12}
     await database.execute("UPDATE org_clients SET secrets = :plain", plain=b"plain text")
-    assert await values.counts() == {vault.ring.primary: 8, DAMAGED: 1}
+    assert await values.counts() == {vault.ring.primary: 11, DAMAGED: 1}
 
 
 async def test_a_value_that_changed_meanwhile_is_not_swapped(
@@ -127,7 +136,7 @@ async def test_a_rotation_beside_traffic_leaves_every_value_readable(
         blob = vault.reseal(value.blob, org=value.org, table=value.table, row=value.row, column=value.column)
         assert blob is not None
         assert await values.swap(value, blob)
-    assert await values.counts() == {new: 7}
+    assert await values.counts() == {new: 10}
 
     connections = SqlConnections(database, elsewhere)
     for listed in await connections.list(org.id):

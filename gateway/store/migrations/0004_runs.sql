@@ -27,6 +27,8 @@ ALTER TABLE runs ADD COLUMN poll TEXT;
 -- 1 where somebody wants it to stop.
 ALTER TABLE runs ADD COLUMN stopping BIGINT;
 ALTER TABLE runs ADD COLUMN callback_url TEXT;
+-- Which process carries out a plain call: where it no longer lives, nobody will ever know more of the call.
+ALTER TABLE runs ADD COLUMN process TEXT;
 
 CREATE UNIQUE INDEX runs_idempotency ON runs (org, idempotency) WHERE idempotency IS NOT NULL;
 CREATE INDEX runs_cached ON runs (org, cache_key) WHERE cache_key IS NOT NULL;

@@ -1,0 +1,22 @@
+"""`skillway serve` whose deliveries are tried again within a second, and whose leases are short."""
+
+from __future__ import annotations
+
+import sys
+
+from gateway.cli.main import main
+from gateway.core import deliveries, delivering, later
+from gateway.store import deliveries as queue
+
+# The whole schedule of a delivery takes 75 hours.
+#: Seconds that a claim lasts and an attempt may take, in the same order as the real ones.
+LEASE, TIMEOUT = 3.0, 1.5
+
+if __name__ == "__main__":
+    for module in (deliveries, delivering):
+        setattr(module, "PAUSES", (0.2,) * 40)  # noqa: B010 - both have the name, one of them by import
+    deliveries._LONGEST_REST = 1.0
+    queue.LEASE, delivering.TIMEOUT = LEASE, TIMEOUT
+    later.LEASE = LEASE
+    sys.argv = ["skillway", *sys.argv[1:]]
+    main()
