@@ -107,7 +107,7 @@ class Trying:
 
 
 @pytest_asyncio.fixture
-async def tester(tmp_path: Path, database_setting: dict[str, str]) -> AsyncIterator[Trying]:
+async def tester(tmp_path: Path, database_setting: dict[str, Any]) -> AsyncIterator[Trying]:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "orders.yaml").write_text(ORDERS)
     clock = HandClock(time.time())
