@@ -61,6 +61,7 @@ from gateway.core.repeats import Repeats
 from gateway.core.replicas import Replicas
 from gateway.core.results import Results
 from gateway.core.run_book import RunBook
+from gateway.core.sandbox import MEMORY, Sandbox
 from gateway.core.sessions import Sessions
 from gateway.core.shaping import Shaping
 from gateway.core.sign_in import SignIn
@@ -93,6 +94,7 @@ from gateway.store.members import SqlMembers
 from gateway.store.orgs import SqlOrgs
 from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
+from gateway.store.sandbox import SqlSandbox
 from gateway.store.sessions import SqlSessions
 from gateway.store.sign_in_flows import SqlSignInFlows
 from gateway.store.sign_in_links import SqlSignInLinks
@@ -334,6 +336,8 @@ async def _services(
         plans=plans,
         clock=clock,
     )
+    sandbox_store = SqlSandbox(database, vault, clock=clock)
+    sandbox = Sandbox(sandbox_store)
     carrier = Carrier(
         preparation=preparation,
         credentials=credentials,
@@ -343,6 +347,7 @@ async def _services(
         budgets=budgets,
         repeats=Repeats(preparation.rebuilt, clock=clock),
         cache=cache,
+        sandbox=sandbox,
         clock=clock,
     )
     book = RunBook(runs, queue, kept, changes, catalogs, public_url=public_url, clock=clock)
@@ -437,6 +442,7 @@ async def _services(
                 ("forget idempotency keys", 3600.0, lambda: queue.forget_keys(int((clock() - _KEY_MEMORY) * 1000))),
                 ("forget blobs", 600.0, lambda: blobs.forget(clock())),
                 ("count replicas", signs.EVERY, replicas.look),
+                ("forget what test keys made", 3600.0, lambda: sandbox_store.forget(clock() - MEMORY)),
                 ("tell of deprecations", DEPRECATIONS_EVERY, deprecations.look),
                 ("forget flows", 600.0, lambda: flows.purge(clock() - _FLOW_MEMORY)),
                 ("forget leases", 600.0, leases.purge),
@@ -465,6 +471,7 @@ async def _services(
         usage=Usage(ledger=ledger, limits=limits, keys=keys, connections=connections, flush=runs.flush, clock=clock),
         gateway=gateway,
         preflight=preflight,
+        sandbox=sandbox,
         approvals=approvals,
         runs=book,
         results=Results(kept),

@@ -21,6 +21,7 @@ RESERVED_SLUGS = frozenset(
         "preflight",
         "results",
         "runs",
+        "sandbox",
         "search",
         "signup",
         "skills",

@@ -41,9 +41,12 @@ class Sandbox:
     async def call(self, integration: str, action: str, params: Any = None, **more: Any) -> Answer:
         return await self.running.call(integration, action, params, key=self.running.org.test, **more)
 
+    async def reset(self, key: str | None = None) -> Answer:
+        return await self.running.ask("POST", "/v1/sandbox/reset", key=key or self.running.org.test, body={})
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+async def whole_sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     async with AsyncExitStack() as stack:
         witness = await stack.enter_async_context(Recorder())
         addresses = {slug: moved(one, witness.base_url) for slug, one in CATALOG.integrations.items()}
@@ -52,6 +55,13 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
         )
         yield Sandbox(running=running, witness=witness)
         assert (witness.connections, witness.data) == (0, [])
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sandbox(whole_sandbox: Sandbox) -> Sandbox:
+    """With nothing in it that another test made."""
+    assert (await whole_sandbox.reset()).status == 200
+    return whole_sandbox
 
 
 @pytest.mark.parametrize(("integration", "action", "number"), EXAMPLES)

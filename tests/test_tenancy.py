@@ -61,6 +61,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/runs/{id}/cancel": {},
     "POST /v1/runs/{id}/retry": {},
     "POST /auth/device/authorize": {"user_code": "WDJB-MJHT"},
+    "POST /v1/sandbox/reset": {},
     "POST /v1/preflight": {"integration": "github", "action": "get_repo", "params": {"repo": "acme/webapp"}},
     "POST /v1/webhooks": {"url": "https://ok.example/in", "events": ["run.*"]},
     "POST /v1/webhooks/{id}/rotate": {},

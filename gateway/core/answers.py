@@ -84,13 +84,20 @@ def fit(
         data = orjson.dumps({"omitted": True, "size": answer.size, "content_type": content_type or None})
     else:
         data = _data(skill, content_type, answer, inline_limit)
+    meta |= told_of(skill, answer)
+    if in_body or in_headers:
+        meta["redacted"] = True
+    return data, meta
+
+
+def told_of(skill: Skill, answer: UpstreamAnswer) -> dict[str, Any]:
+    """What to do about a refusal, and the headers that a caller can act on: members of `meta`."""
+    meta: dict[str, Any] = {}
     if hint := _hint(skill, answer):
         meta["hint"] = hint
     if upstream := upstream_meta(answer.headers):
         meta["upstream"] = upstream
-    if in_body or in_headers:
-        meta["redacted"] = True
-    return data, meta
+    return meta
 
 
 async def up_to(limit: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import orjson
 
-from gateway.core.call import Call, Plan, Shape
+from gateway.core.call import Call, Forced, Plan, Shape
 from gateway.core.keys import Principal
 from skills_catalog.model import Skill
 
@@ -24,6 +24,7 @@ def stored(plan: Plan, *, is_held: bool = False) -> bytes:
             "callback_url": call.callback_url,
             "digest": plan.integration.digest,
             "held": is_held,
+            "forced": asdict(call.forced),
         }
     )
 
@@ -52,6 +53,7 @@ def restored(request: bytes, principal: Principal, integration: str, action: str
         pages=asked["pages"],
         # Not there in what earlier versions stored.
         callback_url=asked.get("callback_url"),
+        forced=Forced(**asked.get("forced", {})),
     )
 
 

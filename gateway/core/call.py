@@ -30,6 +30,20 @@ class Shape:
 
 
 WHOLE = Shape()
+#: Seconds that a test key may have its answer put off: it holds a place as any call does.
+LONGEST_DELAY = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """What a test key wants to see instead of an example: an upstream that is slow, or answers with that status."""
+
+    status: int | None = None
+    #: Seconds.
+    delay: float = 0.0
+
+
+AS_IT_COMES = Forced()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,8 @@ class Call:
     callback_url: str | None = field(default=None, repr=False)
     #: An answer that is kept for later reads does not do.
     is_fresh: bool = False
+    #: Of a test key alone.
+    forced: Forced = AS_IT_COMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from gateway.core.preparation import Preparation
 from gateway.core.repeats import Repeats
 from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.core.runs import Run, RunStore
-from gateway.core.sandbox import answer_of
+from gateway.core.sandbox import Sandbox
 
 log = logging.getLogger("skillway.calls")
 
@@ -85,9 +85,11 @@ class Carrier:
         budgets: Budgets,
         repeats: Repeats,
         cache: AnswerCache,
+        sandbox: Sandbox,
         clock: Callable[[], float],
     ) -> None:
         self._preparation = preparation
+        self._sandbox = sandbox
         self._credentials = credentials
         self._fetching = fetching
         self._paging = paging
@@ -169,7 +171,7 @@ class Carrier:
         A 401 where the credential can be renewed means that nothing was done: once more, with the new one.
         """
         if plan.example is not None:
-            return plan, answer_of(plan.example)  # type: ignore[return-value]
+            return plan, await self._sandbox.answer(plan)  # type: ignore[return-value]
         admitted = admitted or self._admission.of(plan)
         admitted.sent = True
         try:
@@ -201,7 +203,7 @@ class Carrier:
         hint = {"hint": deprecation_hint(plan.skill.deprecated)} if plan.skill.deprecated is not None else {}
         if plan.example is not None:
             # An example shows the envelope's data as it is, files too.
-            meta = {**hint, "run_id": plan.run_id, "sandbox": True}
+            meta = {**hint, **answers.told_of(plan.skill, answer), "run_id": plan.run_id, "sandbox": True}
             return Result(status=answer.status, data=answer.body or b"null", meta=meta)
         fit = partial(answers.fit, plan.skill, answer, plan.request.secrets, inline_limit=self._fetching.inline)
         # Other calls must not wait for a second because this one got sixty megabytes of text.

@@ -165,7 +165,7 @@ class RunWorker:
 
     async def settle(self) -> None:
         """Decides about runs whose process has gone: in line again, or over, for whoever waits to know."""
-        for leased, was_sent, is_safe, is_queued in await self._queue.lapsed(100):
+        for leased, was_sent, is_safe, is_queued in await self._queue.lapsed(100, living=self._owner_id):
             run, now = leased.run, int(self._clock() * 1000)
             record = self._record(leased)
             if run.state == "polling":

@@ -174,8 +174,12 @@ class RunQueue(Protocol):
         """Gives it back until it is due again; `run` is what is known of it meanwhile."""
         ...
 
-    async def lapsed(self, most: int) -> Sequence[tuple[Leased, bool, bool, bool]]:
-        """Runs whose lease has run out or whose process lives no longer, taken over: whether each was sent, is safe to repeat, and is of the queue."""
+    async def lapsed(self, most: int, *, living: str) -> Sequence[tuple[Leased, bool, bool, bool]]:
+        """Runs whose lease has run out or whose process lives no longer, taken over.
+
+        `living` is the owner that asks, who surely lives. Each with whether it was sent, is safe to repeat, and is of
+        the queue.
+        """
         ...
 
     async def cancel(

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.call import Call, Shape
+from gateway.core.call import AS_IT_COMES, LONGEST_DELAY, Call, Forced, Shape
 from gateway.core.gateway import RawResult
 from gateway.core.keys import Principal
 from gateway.core.once import Accepted
@@ -95,6 +95,21 @@ _HEADERS = [
         schema={"type": "string"},
     ),
 ]
+#: Of a test key: how an agent's tests meet an upstream that is slow, or that refuses.
+_FORCED = [
+    Field(
+        name="X-Sandbox-Status",
+        about="Test keys only: the status that the made-up upstream answers with; 429 brings a `Retry-After`.",
+        schema={"type": "integer", "minimum": 200, "maximum": 599},
+    ),
+    Field(
+        name="X-Sandbox-Delay",
+        about="Test keys only: seconds that the made-up upstream takes, decimals allowed.",
+        schema={"type": "number", "minimum": 0, "maximum": LONGEST_DELAY},
+    ),
+]
+_STATUS = re.compile(r"[2-5]\d\d")
+_SECONDS = re.compile(r"\d{1,3}(\.\d{1,3})?")
 _ACCEPTED = Answer(
     about="It is carried out as a run; poll it.",
     schema=ACCEPTED,
@@ -110,7 +125,7 @@ _ACCEPTED = Answer(
     about="The upstream answered, whatever it said: 200, with its status and its data. No answer to give: an error.",
     path=[INTEGRATION, ACTION],
     query=[switch("raw", "Stream the upstream's body alone, with its own content type.")],
-    headers=_HEADERS,
+    headers=[*_HEADERS, *_FORCED],
     body=_OPTIONS,
     answers={
         200: Answer(
@@ -209,7 +224,25 @@ def _call(request: web.Request, who: Principal, slug: str, action: str, body: An
         callback_url=callback_url,
         pages=MOST_PAGES if body.get("all", False) else None,
         is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
+        forced=_forced(request, who),
     )
+
+
+def _forced(request: web.Request, who: Principal) -> Forced:
+    """What the headers of the sandbox ask for."""
+    status, delay = request.headers.get("X-Sandbox-Status"), request.headers.get("X-Sandbox-Delay")
+    if status is None and delay is None:
+        return AS_IT_COMES
+    name = "X-Sandbox-Delay" if status is None else "X-Sandbox-Status"
+    if who.mode != "test":
+        # Whoever believes that nothing is sent must not find out that it was.
+        raise bad_field(name, "const", f"The header {name} is for test keys: a live call goes to the upstream.")
+    if status is not None and not _STATUS.fullmatch(status):
+        raise bad_field("X-Sandbox-Status", "pattern", "The header X-Sandbox-Status must be a status from 200 to 599.")
+    if delay is not None and not (_SECONDS.fullmatch(delay) and float(delay) <= LONGEST_DELAY):
+        message = f"The header X-Sandbox-Delay must be seconds from 0 to {LONGEST_DELAY:g}."
+        raise bad_field("X-Sandbox-Delay", "maximum", message)
+    return Forced(status=None if status is None else int(status), delay=float(delay or 0))
 
 
 def _shape(body: Any) -> Shape:

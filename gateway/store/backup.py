@@ -44,6 +44,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "deliveries": ("id",),
     "hooks": ("id",),
     "hook_messages": ("hook", "name"),
+    "sandbox_things": ("org", "id"),
 }
 _BATCH = 500
 #: Rows that are large are copied fewer at a time.

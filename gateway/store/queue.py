@@ -63,7 +63,8 @@ class SqlQueue:
                 UPDATE runs SET lease_until = {now} + :ms, owner = :owner
                 WHERE id IN (
                     SELECT id FROM runs
-                    WHERE lease_until <= {now} OR (lease_until IS NOT NULL AND owner <> 'lapsed' AND owner NOT IN (
+                    WHERE lease_until <= {now} OR (lease_until IS NOT NULL AND owner NOT IN ('lapsed', :living)
+                        AND owner NOT IN (
                         SELECT owner FROM leases WHERE name LIKE 'replica:%' AND until > {now}
                     ))
                     LIMIT :most {skip}
@@ -192,10 +193,10 @@ class SqlQueue:
         )
         return changed == 1
 
-    async def lapsed(self, most: int) -> Sequence[tuple[Leased, bool, bool, bool]]:
+    async def lapsed(self, most: int, *, living: str) -> Sequence[tuple[Leased, bool, bool, bool]]:
         await self._database.execute(self._sql["too far"], most=_LONGEST_DUE, **self._clock.params())
         rows = await self._database.fetch(
-            self._sql["lapsed"], owner="lapsed", ms=30_000, most=most, **self._clock.params()
+            self._sql["lapsed"], living=living, owner="lapsed", ms=30_000, most=most, **self._clock.params()
         )
         return [
             (await self._leased(row), bool(row["sent"]), bool(row["safe"]), row["priority"] is not None)

@@ -19,6 +19,7 @@ SEALED = (
     ("webhooks", "secrets", "id"),
     ("signing_secrets", "secrets", "mode"),
     ("hooks", "secret", "id"),
+    ("sandbox_things", "sealed", "id"),
 )
 #: Values that are large are met fewer at a time.
 _LARGE = {"blobs": 16}

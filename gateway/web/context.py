@@ -27,6 +27,7 @@ from gateway.core.limits import Limits, Rate
 from gateway.core.preflight import Preflight
 from gateway.core.results import Results
 from gateway.core.run_book import RunBook
+from gateway.core.sandbox import Sandbox
 from gateway.core.sessions import Sessions
 from gateway.core.sign_in import SignIn
 from gateway.core.sign_up import SignUp
@@ -51,6 +52,7 @@ class Services:
     usage: Usage
     gateway: Gateway
     preflight: Preflight
+    sandbox: Sandbox
     approvals: Approvals
     runs: RunBook
     results: Results

@@ -18,6 +18,7 @@ from gateway.core.clients import OAuthClient
 from gateway.core.devices import DeviceFlow
 from gateway.core.events import Event
 from gateway.core.keys import Org
+from gateway.core.sandbox import Thing
 from gateway.core.sign_in import SignInFlow
 from gateway.core.signing import new_secret
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
@@ -40,6 +41,7 @@ from gateway.store.opening import open_database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
+from gateway.store.sandbox import SqlSandbox
 from gateway.store.sessions import SqlSessions
 from gateway.store.sign_in_flows import SqlSignInFlows
 from gateway.store.sign_in_links import SqlSignInLinks
@@ -110,6 +112,8 @@ async def fill(database: Database, clock: Clock) -> Filled:
     told = Event.now(org.id, "hook.github", 1_800_000_000.0, payload="größe")
     await SqlHooks(database, vault).keep(hook, told, ["id 1"], seconds=9)
     await SqlFanOut(database).fan_out(100)
+    thing = Thing(id="thing_1", kind="github.issue", name="7", place={"repo": "größe"}, members={"token": PLANTED})
+    await SqlSandbox(database, vault, clock=clock).put(org.id, "key_1", thing, most=9)
     runs = RunWriter(database)
     for _ in range(1203):  # more than two batches, and a part of one
         runs.record(ended(a_run(org.id), status=None, credits=1))

@@ -168,4 +168,5 @@ def test_the_shipped_migrations_are_as_they_were_released() -> None:
         6: "members",
         7: "approvals",
         8: "webhooks",
+        9: "sandbox",
     }

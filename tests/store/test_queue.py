@@ -41,7 +41,7 @@ async def test_runs_in_line_do_not_wait_for_a_clock_that_was_set_back(
     run_id = await add(queue, org, due_at=clock())
     clock.move(-3600)
     assert await queue.take("proc_1", 15, after="") is None
-    await queue.lapsed(100)
+    await queue.lapsed(100, living="another")
     taken = await queue.take("proc_1", 15, after="")
     assert taken is not None and taken.run.id == run_id
 
@@ -53,7 +53,7 @@ async def test_who_lost_its_lease_changes_nothing_even_if_it_has_the_run_again(
     run_id = await add(queue, org, due_at=clock())
     late = await taken_by(queue, "proc_1")
     clock.move(16)
-    [(lapsed, was_sent, is_safe, is_queued)] = await queue.lapsed(100)
+    [(lapsed, was_sent, is_safe, is_queued)] = await queue.lapsed(100, living="another")
     assert (lapsed.run.id, was_sent, is_safe, is_queued) == (run_id, False, True, True)
     over = replace(ended(late.run), finished_at=int(clock() * 1000))
     for _ in range(2):

@@ -15,7 +15,7 @@ CALL = {"integration": "github", "action": "get_repo", "params": {"repo": "acme/
 async def visit(session):
     met = {"version": (await session.initialize()).protocolVersion}
     met["tools"] = [tool.name for tool in (await session.list_tools()).tools]
-    found = await session.call_tool("search_skills", {"query": "get a repository"})
+    found = await session.call_tool("search_skills", {"query": "get a repository", "integration": "github"})
     met["found"] = found.structuredContent["skills"][0]["action"]
     met["status"] = (await session.call_tool("call_skill", CALL)).structuredContent["status"]
     try:

@@ -20,7 +20,7 @@ def transport(url, key):
 async def visit(client):
     met = {"version": client.protocol_version}
     met["tools"] = [tool.name for tool in (await client.list_tools()).tools]
-    found = await client.call_tool("search_skills", {"query": "get a repository"})
+    found = await client.call_tool("search_skills", {"query": "get a repository", "integration": "github"})
     met["found"] = found.structured_content["skills"][0]["action"]
     met["status"] = (await client.call_tool("call_skill", CALL)).structured_content["status"]
     missing = await client.call_tool("call_skill", {**CALL, "user": "nobody"}) if met["version"] >= "2026" else None
