@@ -65,7 +65,7 @@ async def test_a_connection_that_was_answered_serves_after_kill_9(tmp_path: Path
 async def test_replicas_that_restart_one_after_the_other_fail_no_client_that_tries_the_other(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    """What a load balancer does: where nobody listens, the next one is asked."""
+    """What a load balancer does: where nobody listens, or whoever did leaves before it takes the request, the next is asked."""
     async with workshop(tmp_path, replicas=2, database_url=postgres_url) as (replicas, upstream):
         upstream.takes = 0.05
         done, answers = asyncio.Event(), list[int]()
@@ -76,7 +76,8 @@ async def test_replicas_that_restart_one_after_the_other_fail_no_client_that_tri
                     try:
                         answers.append((await one.call("shop", "send")).status)
                         break
-                    except aiohttp.ClientConnectorError:
+                    except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionResetError):
+                        # Had it been taken all the same, the upstream would have seen one more than was answered.
                         continue
                 else:
                     answers.append(0)

@@ -135,14 +135,19 @@ class Sandbox:
             return _answer(example, data)
         shown = at(data, path)
         if part.role == "update":
-            members = dict(thing.members) if thing is not None else self._as_read(plan, kind, name)
             shown = put_given(shown, plan.skill, example, plan.call.params)
             said = given(plan.skill, plan.call.params)
             # Where the answer shows what was said, it is as the answer shows it: a label by its name becomes a label.
-            members |= {name: shown.get(name, value) for name, value in said.items()}
-            members[kind.known_by] = shown[kind.known_by]
-            shown = _over(shown, members)
-            changed = replace(thing, members=members) if thing else self._thing(plan, kind, name, place, members)
+            news = {name: shown.get(name, value) for name, value in said.items()}
+            news[kind.known_by] = shown[kind.known_by]
+            if thing is not None:
+                members = {**thing.members, **news}
+                shown = _over(shown, members)
+                changed = replace(thing, members=members)
+            else:
+                # Nobody touched it before: the example is the whole truth about it.
+                members = {**self._as_read(plan, kind, name), **shown, **news}
+                changed = self._thing(plan, kind, name, place, members)
             if _is_small(members):
                 await self._store.put(org, key, changed, most=MOST_THINGS)
         elif thing is not None:
