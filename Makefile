@@ -13,7 +13,7 @@ run: install ## Install, make the first org and its keys, and serve on http://12
 	@$(BIN)/skillway serve
 
 test: dev lint ## Install what the tests need, check the code, run every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 install: .venv/run.stamp ## Only make .venv with the locked dependencies and Skillway
 

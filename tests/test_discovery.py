@@ -308,7 +308,7 @@ async def test_a_key_sees_the_integrations_of_its_scopes(live: RunningGateway) -
     [
         ("create issue", "github.create_issue"),
         ("CREATE_ISSUE", "github.create_issue"),
-        ("merge pull request", "github.merge_pull"),
+        ("merge a pull request on github", "github.merge_pull"),
         ("generate slides", "overten.generate_slides"),
         ("deploy dashboard", "overscore.deploy_dashboard"),
         ("download build", "skycot.download_build"),

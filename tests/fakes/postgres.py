@@ -54,10 +54,10 @@ def postgres_server(*, fsync: bool = True) -> Iterator["PostgresServer"]:
         server.remove()
 
 
-def fresh_database(url: str) -> str:
-    """Makes an empty database in the server behind `url` and gives its URL."""
+def fresh_database(url: str, *, template: str = "template0") -> str:
+    """Makes a database in the server behind `url` and gives its URL: an empty one, or a copy of another."""
     name = f"test_{secrets.token_hex(6)}"
-    _run(_execute(url, f"CREATE DATABASE {name} TEMPLATE template0"))
+    _run(_execute(url, f"CREATE DATABASE {name} TEMPLATE {template}"))
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
