@@ -108,7 +108,7 @@ async def test_the_installed_command_sets_up_serves_and_makes_a_first_call(insta
         assert called["status"] == 201
         assert called["data"]["title"] == "Bug report"
         client = {**environ, "SKILLWAY_URL": url, "SKILLWAY_API_KEY": made["test_key"]}
-        words = ("run", "github", "get_issue", "--repo", "acme/webapp", "--number", str(called["data"]["number"]))
+        words = ("run", "github", "get_issue", "--repo", "acme/webapp", "--issue_number", str(called["data"]["number"]))
         shown = json.loads(await asyncio.to_thread(run, installed, tmp_path, client, *words))
         assert shown["data"]["title"] == "Bug report"
     finally:
