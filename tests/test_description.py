@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -185,18 +186,28 @@ async def test_all_examples_are_as_their_schemas_say(running: RunningGateway) ->
                 seen.add(id(content))
                 values = [one["value"] for one in content.get("examples", {}).values()]
                 values += [content["example"]] if "example" in content else []
-                check = Draft202012Validator(
-                    {**content["schema"], "components": document["components"]}, validate_formats=True
-                )
+                check = Draft202012Validator(standing_alone(document, content["schema"]), validate_formats=True)
                 for value in values:
                     problems = [f"{list(error.instance_path)}: {error.message}" for error in check.iter_errors(value)]
                     assert problems == [], operation["operationId"]
                     looked_at += 1
             for parameter in operation.get("parameters", ()):
                 if "example" in parameter and parameter["schema"].get("type") != "integer":
-                    check = Draft202012Validator({**parameter["schema"], "components": document["components"]})
+                    check = Draft202012Validator(standing_alone(document, parameter["schema"]))
                     assert check.is_valid(parameter["example"]), parameter
     assert looked_at > 300
+
+
+def standing_alone(document: Any, schema: Any) -> Any:
+    """The schema with those components alone that it leads to: to read all of them for each takes half a minute."""
+    found: dict[str, Any] = {}
+    waiting = [schema]
+    while waiting:
+        for name in re.findall(r'"#/components/schemas/([^"/]+)', json.dumps(waiting.pop())):
+            if name not in found:
+                found[name] = document["components"]["schemas"][name]
+                waiting.append(found[name])
+    return {**schema, "components": {"schemas": found}}
 
 
 def resolved(document: Any, value: Any) -> Any:

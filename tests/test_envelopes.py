@@ -354,7 +354,7 @@ async def test_an_answer_over_the_limit_is_left_out_and_is_no_error(
 
 
 async def test_a_small_answer_that_unpacks_to_a_large_one_is_left_out(probe: RunningGateway) -> None:
-    async with hostile("bomb", size=200_000_000) as bomb:
+    async with hostile("bomb", size=50_000_000) as bomb:
         await connect(probe, bomb.base_url, "bomb")
         answer = await probe.call("probe", "get", user="bomb")
         assert answer.json()["data"]["omitted"] is True

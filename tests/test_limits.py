@@ -467,7 +467,8 @@ async def test_what_was_let_through_without_valkey_is_counted_when_it_is_back(tm
         assert {answer.status for answer in await flood([running], 20)} == {200}
         cache.start()
         await asyncio.sleep(1.1)
-        answers = await flood([running], 40)
+        # One after the other: what is let through while an answer of Valkey is late is owed, and paid by the next.
+        answers = [await running.ask("GET", "/v1/verify", key=running.org.test) for _ in range(40)]
         assert sum(answer.status == 200 for answer in answers) == 30
 
 

@@ -44,11 +44,15 @@ def definition(base_url: str) -> dict[str, Any]:
 async def test_the_description_is_kept_whatever_a_test_key_sends(tmp_path: Path) -> None:
     async with gateway_process(tmp_path) as running:
         code, said = await fuzz(
-            running, tmp_path, maker=running.org.test, grant={"allow": ALLOW}, options=[*_OPTIONS, "1"]
+            running,
+            tmp_path,
+            maker=running.org.test,
+            grant={"allow": ALLOW},
+            options=[*_OPTIONS, "1", "--phases", "examples,coverage"],
         )
     if code != 0:
         pytest.fail(said, pytrace=False)
-    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+    for phase in ("Examples", "Coverage"):
         assert f"✅ {phase}" in re.sub(r"\s+", " ", said), said
 
 
