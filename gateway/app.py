@@ -91,6 +91,7 @@ from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.ledger import SqlLedger
 from gateway.store.members import SqlMembers
+from gateway.store.opening import shared_counters
 from gateway.store.orgs import SqlOrgs
 from gateway.store.queue import SqlQueue
 from gateway.store.runs import RunWriter
@@ -101,7 +102,6 @@ from gateway.store.sign_in_links import SqlSignInLinks
 from gateway.store.sign_ups import SqlSignUps
 from gateway.store.signing_secrets import SqlSigningSecrets
 from gateway.store.tries import SqlTries
-from gateway.store.valkey import ValkeyCounters
 from gateway.store.webhooks import SqlWebhooks
 from gateway.ui import routes as ui_routes
 from gateway.upstream.client import HttpUpstream
@@ -290,7 +290,7 @@ async def _services(
     events, ledger = SqlEvents(database), SqlLedger(database, clock=clock)
     shared = None
     if settings.valkey_url is not None:
-        shared = ValkeyCounters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
+        shared = shared_counters(settings.valkey_url.reveal(), installation=opened.master.fingerprint, clock=clock)
         stack.push_async_callback(shared.close)
     discovery = Discovery(catalogs, connections, providers, public_url)
     deprecations = Deprecations(catalogs, SqlDeprecations(database), clock=clock)

@@ -24,7 +24,7 @@ PACKAGES = ("gateway", "oauth", "skills_catalog")
 #: May import where it is needed: only the command that runs is loaded.
 COMMAND_LINE = "gateway/cli/"
 #: A driver is loaded only where its database is used.
-LAZY = frozenset({"gateway/store/database.py"})
+LAZY = frozenset({"gateway/store/opening.py"})
 
 
 @cache

@@ -61,6 +61,8 @@ class SharedCounters(Protocol):
 
     async def give_back(self, want: Want) -> None: ...
 
+    async def close(self) -> None: ...
+
 
 class LocalCounters:
     """Counts of this process."""
