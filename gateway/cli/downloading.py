@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-from gateway.app import policy_of, public_url_of
+from gateway.app import public_url_of
 from gateway.cli.failures import CommandFailed, refused, unreached
 from gateway.cli.operator import settings_of
 from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest
 from gateway.settings import BadSetting, Settings
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import BadUrl, Egress, Url, parse_url_strict
+from gateway.wiring.ground import policy_of
 from skills_catalog.descriptions.documents import MAX_BYTES
 
 _SECONDS = 60.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from gateway import app
 from gateway.cli.main import main
 from gateway.core import deliveries, delivering, later, replicas
 from gateway.store import deliveries as queue
 from gateway.store import runs
+from gateway.wiring import housekeeping
 
 # The whole schedule of a delivery takes 75 hours.
 #: Seconds that a claim lasts and an attempt may take, in the same order as the real ones.
@@ -20,6 +20,6 @@ if __name__ == "__main__":
     deliveries._LONGEST_REST = 1.0
     queue.LEASE, delivering.TIMEOUT = LEASE, TIMEOUT
     later.LEASE = LEASE
-    replicas.EVERY, app._SETTLE_EVERY, replicas._LASTS, runs._FIRST_SIGN = 0.5, 1.0, 4.0, 2000
+    replicas.EVERY, housekeeping._SETTLE_EVERY, replicas._LASTS, runs._FIRST_SIGN = 0.5, 1.0, 4.0, 2000
     sys.argv = ["skillway", *sys.argv[1:]]
     main()

@@ -1,0 +1,1 @@
+"""Who is given what: each part of the gateway, put together from the parts before it."""

@@ -1,0 +1,171 @@
+"""The way of a call, at once or as a run in the background, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.core.admission import Admission
+from gateway.core.approvals import Approvals
+from gateway.core.budgets import Budgets
+from gateway.core.carrying import Carrier
+from gateway.core.fetching import Fetching
+from gateway.core.files import Files
+from gateway.core.following import Following
+from gateway.core.gateway import Gateway
+from gateway.core.health import Health
+from gateway.core.kept import AnswerCache, KeptAnswers
+from gateway.core.later import Later, RunWorker
+from gateway.core.once import Once
+from gateway.core.paging import Paging
+from gateway.core.preflight import Preflight
+from gateway.core.preparation import Preparation
+from gateway.core.repeats import Repeats
+from gateway.core.results import Results
+from gateway.core.run_book import RunBook
+from gateway.core.sandbox import Sandbox
+from gateway.core.shaping import Shaping
+from gateway.store.blobs import SqlBlobs
+from gateway.store.queue import SqlQueue
+from gateway.store.sandbox import SqlSandbox
+from gateway.wiring.connections import Connected
+from gateway.wiring.ground import Ground
+from gateway.wiring.tenants import Tenants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """The gateway itself, and what surfaces ask of its runs."""
+
+    gateway: Gateway
+    preflight: Preflight
+    approvals: Approvals
+    book: RunBook
+    results: Results
+    files: Files
+    sandbox: Sandbox
+    worker: RunWorker
+    health: Health
+    queue: SqlQueue
+    blobs: SqlBlobs
+    sandbox_store: SqlSandbox
+
+
+async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> Calls:
+    """Runs are taken up at once: those that another process left first."""
+    settings, database, vault, clock = ground.settings, ground.database, ground.vault, ground.clock
+    catalogs, changes, runs = ground.catalogs, ground.changes, tenants.runs
+    queue = SqlQueue(database, vault, clock=ground.database_clock)
+    blobs = SqlBlobs(database, vault, clock=clock)
+    kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
+    files = Files(
+        blobs,
+        most=settings.file_limit,
+        room=settings.storage_limit,
+        retention=settings.file_retention,
+        public_url=ground.public_url,
+        clock=clock,
+    )
+    cache = AnswerCache(kept, runs, queue, clock=clock)
+    budgets = Budgets(connected.providers.client_name, replicas=tenants.replicas, clock=clock)
+    preparation = Preparation(
+        catalogs=catalogs,
+        connections=connected.connections,
+        credentials=connected.credentials,
+        outgoing=ground.outgoing,
+        files=files,
+        links=ground.links,
+        plans=tenants.plans,
+        clock=clock,
+    )
+    sandbox_store = SqlSandbox(database, vault, clock=clock)
+    sandbox = Sandbox(sandbox_store)
+    carrier = Carrier(
+        preparation=preparation,
+        credentials=connected.credentials,
+        fetching=Fetching(ground.upstream, files, limit=settings.response_limit, inline=settings.inline_limit),
+        paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
+        admission=Admission(tenants.limits, budgets),
+        budgets=budgets,
+        repeats=Repeats(preparation.rebuilt, clock=clock),
+        cache=cache,
+        sandbox=sandbox,
+        clock=clock,
+    )
+    book = RunBook(runs, queue, kept, changes, catalogs, public_url=ground.public_url, clock=clock)
+    once = Once(
+        carrier=carrier,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        owner_id=ground.owner_id,
+        ceiling=settings.sync_ceiling,
+        clock=clock,
+    )
+    preflight = Preflight(preparation, tenants.limits, budgets)
+    approvals = Approvals(
+        store=queue,
+        queue=queue,
+        runs=runs,
+        catalogs=catalogs,
+        preflight=preflight,
+        changes=changes,
+        principal_of=tenants.principal_of,
+        public_url=ground.public_url,
+        lifetime=settings.approval_lifetime,
+        clock=clock,
+    )
+    gateway = Gateway(
+        preparation=preparation,
+        approvals=approvals,
+        carrier=carrier,
+        once=once,
+        later=Later(queue=queue, once=once, book=book, kept=kept, changes=changes, clock=clock),
+        cache=cache,
+        shaping=Shaping(kept, runs, queue, public_url=ground.public_url),
+        runs=runs,
+        queue=queue,
+        kept=kept,
+        book=book,
+        changes=changes,
+        ceiling=settings.sync_ceiling,
+        owner_id=ground.owner_id,
+        clock=clock,
+    )
+    worker = RunWorker(
+        queue=queue,
+        preparation=preparation,
+        carrier=carrier,
+        following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
+        kept=kept,
+        changes=changes,
+        principal_of=tenants.principal_of,
+        owner_id=ground.owner_id,
+        at_once=settings.run_workers,
+        clock=clock,
+    )
+    health = Health(database.check, database.broken)
+
+    async def end_runs() -> None:
+        left = health.left(settings.drain if health.draining else 0.0)
+        await asyncio.gather(worker.close(left), gateway.close(left))
+
+    # Before it takes anything: whose process has given no sign of life counts as dead.
+    await tenants.replicas.look()
+    worker.start()
+    ground.stack.push_async_callback(end_runs)
+    return Calls(
+        gateway=gateway,
+        preflight=preflight,
+        approvals=approvals,
+        book=book,
+        results=Results(kept),
+        files=files,
+        sandbox=sandbox,
+        worker=worker,
+        health=health,
+        queue=queue,
+        blobs=blobs,
+        sandbox_store=sandbox_store,
+    )
