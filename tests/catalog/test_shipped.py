@@ -83,6 +83,8 @@ def test_the_command_line_of_an_example_says_its_params(
     expected = dict(example.params)
     for name in list(expected):
         schema = skill.input_schema["properties"][name]
+        if "$ref" in schema:
+            schema = skill.input_schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]
         if skill.params[name].location == "file" or schema.get("contentEncoding") == "base64":
             # The command reads a file; which one is in the example is another matter.
             (tmp_path / words[words.index(f"--{name}") + 1]).write_bytes(b"content")
