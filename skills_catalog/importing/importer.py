@@ -194,7 +194,8 @@ class _Making:
             definitions=definitions,
             actions=self._made,
             left_out=self._left_out,
-            notes=list(self._ways.notes),
+            # The ways in of a definition that exists stay.
+            notes=list(self._ways.notes) if self._wish.into is None else [],
             lost=self._shapes.lost,
         )
 
