@@ -15,13 +15,18 @@ _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 def matching(pattern: str, *, least: int = 0) -> Iterator[str]:
     """Texts that are likely to match; the caller tries them. None where the expression has what we do not know."""
+    takes_nothing = False
     for stretch in (0, 1, 2, 8):
         try:
             text = _Reader(pattern, stretch).all()
         except (_Unknown, IndexError):
             return
-        if len(text) >= least:
+        takes_nothing = takes_nothing or not text
+        if text and len(text) >= least:
             yield text
+    if takes_nothing and least == 0:
+        # It shows nobody anything, and no path can hold it.
+        yield ""
 
 
 class _Unknown(Exception):

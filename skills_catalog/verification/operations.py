@@ -364,6 +364,9 @@ class Comparison:
             return
         response = _response(self._operation.responses, status)
         if response is None:
+            if status < 400 and all(one.status.startswith(("4", "5")) for one in self._operation.responses):
+                # The vendor says nothing of what a success looks like.
+                return
             listed = _listed([one.status for one in self._operation.responses])
             yield Difference(
                 kind="status", at=(*at, "response", "status"), message=f"The vendor describes {listed}, not {status}."
