@@ -63,11 +63,14 @@ class Paths:
                 if self._may_be(operation, values, path)
             ]
             if found:
-                ranks = [one.exact - self._stretched(one) for one in found] if len(found) > 1 else [0]
-                best = [one for one, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
-                # Templates that differ in nothing but what their values may be are told apart by the values.
-                return next((one for one in best if self._takes(one)), best[0]) if len(best) > 1 else best[0]
+                return max(found, key=self._likeness) if len(found) > 1 else found[0]
         return None
+
+    def _likeness(self, found: Found) -> tuple[int, int, bool, int]:
+        """Of templates that fit alike the one tells most: of a `:verb` behind a value, of words, of what values may be."""
+        colons = sum(":" in value for value in found.values.values())
+        stretched = self._stretched(found)
+        return -colons, found.exact - stretched, self._takes(found), -stretched
 
     def _stretched(self, found: Found) -> int:
         """How many slashes are in values that are not known to have any."""

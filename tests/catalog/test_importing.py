@@ -241,6 +241,19 @@ def test_names_are_unique_short_and_the_same_whatever_is_selected() -> None:
     assert all(len(f"{'s' * 32}__{name}") <= 64 for name in long_slug.values())
 
 
+def test_a_put_and_a_patch_of_one_thing_are_told_apart_by_what_they_do() -> None:
+    ids = {"get": "get_record", "put": "update_record", "patch": "patch_record"}
+    paths = {
+        f"/{things}/{{id}}": {method: {"operationId": id_.replace("record", one)} for method, id_ in ids.items()}
+        for things, one in (("records", "record"), ("groups", "group"))
+    }
+    paths["/lists/{id}"] = {"put": {"operationId": "updateList"}}
+    description = described(openapi(paths))
+    assert set(action_names(description, "notes").values()) == {
+        "get_record", "replace_record", "update_record", "get_group", "replace_group", "update_group", "update_list",
+    }  # fmt: skip
+
+
 @given(st.text(max_size=80), st.sets(st.text("ab_", max_size=3), max_size=3))
 def test_any_name_of_a_vendor_makes_a_name_of_a_param(name: str, taken: set[str]) -> None:
     found = param_name(name, taken, "query")
@@ -816,10 +829,13 @@ def test_a_text_made_for_a_pattern_matches_it(pattern: str) -> None:
         assert compile_schema({"pattern": pattern}).is_valid(text)
 
 
-@pytest.mark.parametrize("pattern", ["^.*$", "[0-9]{0,20}", "(things/)?[0-9]*"])
-def test_a_text_that_shows_something_comes_before_none(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "shown", "hollow"),
+    [("^.*$", "a", ""), ("[0-9]{0,20}", "0", ""), ("(things/)?[0-9]*", "things/0", ""), ("^jobs/.*$", "jobs/a", "jobs/")],
+)
+def test_a_text_that_shows_something_comes_before_one_with_a_hole(pattern: str, shown: str, hollow: str) -> None:
     first, *_, last = matching(pattern)
-    assert first and last == ""
+    assert (first, last) == (shown, hollow)
 
 
 @pytest.mark.parametrize(

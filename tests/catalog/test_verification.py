@@ -202,7 +202,7 @@ def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() 
         }
 
     people, places = get("people", "Person"), get("places", "Place")
-    share = {**get("places", "Place"), "id": "notes.places.share", "path": "v1/{+name}:share", "httpMethod": "POST"}
+    share = {**get("places", "Place"), "id": "notes.places.share", "path": "v1/{+name}:share", "response": {"$ref": "Share"}}
     # Its variable could hold the end of a name as well.
     key = {"location": "path", "required": True, "type": "string"}
     any_place = {"id": "notes.any", "path": "v1/places/{key}", "httpMethod": "GET", "parameters": {"key": key}}
@@ -216,6 +216,7 @@ def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() 
         },
         "schemas": {
             "Person": {"id": "Person", "type": "object", "properties": {"age": {"type": "integer"}}},
+            "Share": {"id": "Share", "type": "object", "properties": {"link": {"type": "string"}}},
             "Place": {"id": "Place", "type": "object", "properties": {"city": {"type": "string"}}},
         },
     }  # fmt: skip
