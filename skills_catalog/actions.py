@@ -215,6 +215,8 @@ def _page(definition: Definition, at: Path, page: Any, params: Mapping[str, Para
     for key in ("param", "size_param"):
         if key in page:
             param_exists(definition, (*at, "page", key), page[key], params)
+    if "header" in page and (page["type"] != "link" or "next" in page):
+        definition.note((*at, "page", "header"), "Names the next page of `type: link` alone, and instead of `next`.")
     return dict(page)
 
 

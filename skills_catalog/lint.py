@@ -239,6 +239,9 @@ def _addresses(integration: Integration) -> Found:
 
 
 def _fields_are_used(integration: Integration) -> Found:
+    if any(skill.hook is not None for skill in integration.skills.values()):
+        # A hook gets all of them, and what it does with them is its own matter.
+        return
     texts = [integration.base_url, *integration.headers.values(), *integration.servers.values()]
     for method in integration.auth:
         texts += texts_in([getattr(method, key) or "" for key in _TEXTS])

@@ -359,7 +359,9 @@ class Skill:
     takes_files: bool = field(init=False, default=False, compare=False)
 
     def __post_init__(self) -> None:
-        takes = any(param.location == "file" or "mail" in param.encode for param in self.params.values())
+        takes = any(
+            param.location == "file" or "mail" in param.encode or "file" in param.encode for param in self.params.values()
+        )
         object.__setattr__(self, "takes_files", takes)
 
     @property

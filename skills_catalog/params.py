@@ -269,6 +269,8 @@ def _param(
     encode = (encode,) if isinstance(encode, str) else tuple(encode)
     if location == "file" and isinstance(schema, dict):
         schema = _file_schema(schema)
+    if "file" in encode and isinstance(schema, dict) and not _has_type(schema):
+        schema = {**FILE_SCHEMA, **schema}
     if "mail" in encode and isinstance(schema, dict) and not _has_type(schema):
         schema = {**MAIL_SCHEMA, **schema}
     is_const = "const" in entry
@@ -375,7 +377,9 @@ def _check_spelling(definition: Definition, wire: Wire, body: Body) -> None:
         need = {"boolean"} if "/" in step else wanted.get(step)
         if number == 0 and need and types and types != need and not param.is_const:
             definition.note((*wire.at, "encode"), f"{step} is of a value with `type: {min(need)}`.")
-        if number and (need or step == "json"):
+        if step == "file" and param.encode[number + 1 : number + 2] not in (("base64",), ("base64url",)):
+            definition.note((*wire.at, "encode"), "The bytes of a file are no text: write [file, base64].")
+        if number and (need or step in ("json", "file")):
             definition.note((*wire.at, "encode"), f"{step} can only be the first step.")
 
 

@@ -21,7 +21,7 @@ SCHEMA_FILE = Path(__file__).with_name("integration.schema.json")
 
 _DAY = "must be a day such as 2026-11-30"
 _NAME = "must be lower-case letters, digits and `_`, beginning with a letter, at most 64 of them"
-_ENCODING = "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, or two words such as 1/0"
+_ENCODING = "must be json, ndjson, base64, base64url, percent, unix, unix_ms, date, mail, file, or two words such as 1/0"
 # What a pattern or a choice of our schema means, by where it stands there.
 _MEANING = {
     ("$defs", "name"): _NAME,

@@ -24,7 +24,7 @@ class Pages:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str], str | None]] = []
-        #: What `/link` names as its next page, where that is not the truth.
+        #: What `/link` and `/named` name as their next page, where that is not the truth.
         self.link: str | None = None
         self.fails_at: int | None = None
         self.evil: list[str | None] = []
@@ -59,8 +59,11 @@ class Pages:
             body = ITEMS[start : start + size]
             following = start + size
             if following < len(ITEMS) or self.link:
-                url = self.link or f"{request.url.origin()}/link?start={following}&size={size}"
-                headers["Link"] = f'<https://elsewhere.test/1>; rel="last", <{url}>; title="a, b"; rel="next"'
+                url = self.link or f"{request.url.origin()}{request.path}?start={following}&size={size}"
+                if request.path == "/named":
+                    headers["Next-Page"] = url
+                else:
+                    headers["Link"] = f'<https://elsewhere.test/1>; rel="last", <{url}>; title="a, b"; rel="next"'
         return web.Response(body=orjson.dumps(body), headers={"Content-Type": "application/json", **headers})
 
 
@@ -90,6 +93,7 @@ def definition(base_url: str) -> dict[str, Any]:
             "cursor": action("/cursor", {"type": "cursor", "param": "after", "next": "next", "items": "things"}, "after"),
             "circle": action("/circle", {"type": "cursor", "param": "after", "next": "next", "items": "things"}, "after"),
             "link": action("/link", {"type": "link"}),
+            "named": action("/named", {"type": "link", "header": "next-page"}),
             "one": {
                 "description": "Show one.",
                 "request": "GET /one",
@@ -129,6 +133,7 @@ async def everything(running: RunningGateway, action: str, **more: Any) -> Answe
         ("offset", lambda data: data["data"]["things"], 6),
         ("cursor", lambda data: data["things"], 6),
         ("link", lambda data: data, 6),
+        ("named", lambda data: data, 6),
     ],
 )
 async def test_every_kind_of_pages_is_followed_to_its_end(tmp_path: Path, action: str, where: Any, pages: int) -> None:
@@ -183,6 +188,7 @@ async def test_time_and_bytes_bound_the_pages(tmp_path: Path, clock: HandClock) 
         assert answer["meta"]["pages"]["stopped"] == "most bytes" and 0 < len(answer["data"]["things"]) < 23
 
 
+@pytest.mark.parametrize("action", ["link", "named"])
 @pytest.mark.parametrize(
     "link",
     [
@@ -195,13 +201,20 @@ async def test_time_and_bytes_bound_the_pages(tmp_path: Path, clock: HandClock) 
         "/link?start=4\u00e9",
     ],
 )
-async def test_a_link_to_another_origin_is_not_followed(tmp_path: Path, link: str) -> None:
+async def test_a_link_to_another_origin_is_not_followed(tmp_path: Path, link: str, action: str) -> None:
     async with shop(tmp_path) as (running, upstream):
         upstream.link = link
-        answer = (await everything(running, "link")).json()
+        answer = (await everything(running, action)).json()
         assert answer["status"] == 200 and len(answer["data"]) == 4
         assert answer["meta"]["pages"] == {"count": 1, "items": 4, "complete": False, "stopped": "link refused"}
         assert len(upstream.seen) == 1
+
+
+async def test_a_link_that_the_upstream_has_a_header_of_its_own_for_is_told_as_one(tmp_path: Path) -> None:
+    async with shop(tmp_path) as (running, upstream):
+        upstream.link = "/named?start=4"
+        answer = (await running.call("shop", "named")).json()
+        assert answer["meta"]["upstream"] == {"link": '</named?start=4>; rel="next"'}
 
 
 async def test_what_came_before_a_page_failed_is_given_back(tmp_path: Path) -> None:

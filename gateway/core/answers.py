@@ -74,7 +74,8 @@ def fit(
     meta: dict[str, Any] = {}
     spelled = spellings(secrets)
     body, in_body = redact(answer.body, spelled)
-    headers, in_headers = redact_headers([pair for pair in answer.headers if pair[0].lower() in _SHOWN], spelled)
+    shown = [pair for pair in with_link(skill, answer.headers) if pair[0].lower() in _SHOWN]
+    headers, in_headers = redact_headers(shown, spelled)
     answer = replace(answer, headers=headers, body=body)
     content_type = (answer.header("content-type") or "").lower()
     data: bytes | Attachment
@@ -90,12 +91,20 @@ def fit(
     return data, meta
 
 
+def with_link(skill: Skill, headers: Headers) -> Headers:
+    """The headers with the next page's address as a Link (RFC 8288), where the upstream names it in one of its own."""
+    own = str((skill.page or {}).get("header", "")).lower()
+    if not own:
+        return headers
+    return tuple(("Link", f'<{value}>; rel="next"') if name.lower() == own else (name, value) for name, value in headers)
+
+
 def told_of(skill: Skill, answer: UpstreamAnswer) -> dict[str, Any]:
     """What to do about a refusal, and the headers that a caller can act on: members of `meta`."""
     meta: dict[str, Any] = {}
     if hint := _hint(skill, answer):
         meta["hint"] = hint
-    if upstream := upstream_meta(answer.headers):
+    if upstream := upstream_meta(with_link(skill, answer.headers)):
         meta["upstream"] = upstream
     return meta
 

@@ -16,7 +16,7 @@ from gateway.core.keys import Principal
 from skills_catalog.model import Param, Skill
 from skills_catalog.names import MEDIA_TYPE
 
-#: Bytes of the files of one call that have to be held whole: in a mail, or for a hook that sees the body.
+#: Bytes of the files of one call that have to be held whole: in a mail, as base64, or for a hook that sees the body.
 MOST_WHOLE = 25 * 1024 * 1024
 
 
@@ -98,7 +98,7 @@ def _named(skill: Skill, params: Mapping[str, Any]) -> Iterator[tuple[Param, str
         value = params.get(param.name)
         if "mail" in param.encode:
             where, value = f"{param.name}/attachments", value.get("attachments") if isinstance(value, Mapping) else None
-        elif param.location == "file":
+        elif param.location == "file" or "file" in param.encode:
             where = param.name
         else:
             continue

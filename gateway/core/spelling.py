@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 
 from gateway.core.errors import bad_param
-from gateway.core.file_params import NO_FILES, GivenFiles
+from gateway.core.file_params import NO_FILES, GivenFiles, file_content
 from gateway.core.mail import mail_bytes
 from skills_catalog.model import Param, Style
 
@@ -48,6 +48,8 @@ def encoded(param: Param, value: Any, files: GivenFiles = NO_FILES) -> Any:
     for step in param.encode if value is not None else ():
         if step == "mail":
             value = _mail(param, value, files)
+        elif step == "file":
+            value = _file(param, value, files)
         else:
             value = _STEPS[step](param, value) if step in _STEPS else _word(step, value)
     return value
@@ -146,6 +148,12 @@ def _mail(param: Param, value: Any, files: GivenFiles) -> bytes:
     if not isinstance(value, Mapping):
         raise bad_param(param.name, "type", f"The mail {param.name!r} must be an object.")
     return mail_bytes(param.name, value, files)
+
+
+def _file(param: Param, value: Any, files: GivenFiles) -> bytes:
+    _, _, content = file_content(param.name, value, name=param.name, files=files)
+    assert isinstance(content, bytes), "files that are encoded are read before"
+    return content
 
 
 _STEPS: Mapping[str, Callable[[Param, Any], Any]] = {

@@ -17,6 +17,7 @@ from skills_catalog.importing.effects import effect_of
 from skills_catalog.importing.naming import action_names, category_of
 from skills_catalog.importing.pages import guessed_page
 from skills_catalog.importing.params import Input, Inputs, NotImportable, common_headers
+from skills_catalog.importing.servers import of_one_owner, server_name
 from skills_catalog.importing.shapes import Shapes
 from skills_catalog.importing.words import ended, first_sentence, plain, words_of
 from skills_catalog.lint import lint
@@ -32,6 +33,7 @@ from skills_catalog.writing import block
 #: Actions of one definition.
 MOST_ACTIONS = 1000
 _MOST_DEFINITIONS = 200
+_MOST_SERVERS = 20
 #: Parts of a named schema that is worth a place of its own.
 _LEAST_PARTS = 8
 _LONGEST_DESCRIPTION = 300
@@ -172,6 +174,8 @@ class _Making:
         self._answers = Answers(description.definitions, Values(description.definitions))
         self._made: list[ImportedAction] = []
         self._left_out = dict(description.unreadable)
+        #: Base URL -> name, of operations that are elsewhere.
+        self._servers: dict[str, str] = {}
 
     def add(self, operation: Operation) -> None:
         try:
@@ -194,9 +198,13 @@ class _Making:
             definitions=definitions,
             actions=self._made,
             left_out=self._left_out,
-            notes=list(self._ways.notes),
+            # The ways in of a definition that exists stay.
+            notes=self._notes() if self._wish.into is None else [],
             lost=self._shapes.lost,
         )
+
+    def _notes(self) -> list[str]:
+        return [*self._ways.notes, *(f"servers: the credential goes to {url} too." for url in self._servers)]
 
     def _head(self) -> dict[str, Json]:
         description = self._description
@@ -214,6 +222,8 @@ class _Making:
         if re.fullmatch(r"https?://[\x21-\x7e]+", description.docs_url):
             head["docs_url"] = description.docs_url
         head["base_url"] = self._base.url
+        if self._servers:
+            head["servers"] = {name: url for url, name in self._servers.items()}
         if self._headers:
             head["headers"] = self._headers
         if self._base.fields:
@@ -229,7 +239,7 @@ class _Making:
         spec: dict[str, Json] = {
             "category": category_of(operation),
             "description": _description(operation, name),
-            "request": f"{operation.method} {self._path(operation, made.path)}",
+            **self._request(operation, made.path),
         }
         if operation.method not in ("GET", "HEAD"):
             spec["effect"] = guess.effect
@@ -279,20 +289,27 @@ class _Making:
         spec["page"] = page
         return {"page": "a guess"}
 
-    def _path(self, operation: Operation, path: str) -> str:
-        """The path of the request after the base URL."""
+    def _request(self, operation: Operation, path: str) -> dict[str, Json]:
+        """Method and path after the base URL, or after that of the server which the operation has for itself."""
         if self._base.graphql:
-            return self._base.graphql
+            return {"request": f"{operation.method} {self._base.graphql}"}
         if self._wish.into is not None:
-            return self._path_into(operation, path)
+            return {"request": f"{operation.method} {self._path_into(operation, path)}"}
+        line = f"{operation.method} {path}"
         if not operation.servers or self._wish.base_url:
-            return path
+            return {"request": line}
         for server in operation.servers:
             if server.rstrip("/") in (one.rstrip("/") for one in self._description.servers):
-                return path
+                return {"request": line}
             if server.startswith(f"{self._base.url}/"):
-                return server[len(self._base.url) :].rstrip("/") + path
-        raise NotImportable(f"it is on another server, {operation.servers[0]}")
+                return {"request": f"{operation.method} {server[len(self._base.url) :].rstrip('/')}{path}"}
+        url = operation.servers[0].rstrip("/")
+        if not of_one_owner(url, self._base.url):
+            # The credential would go there.
+            raise NotImportable(f"it is on another server, {url}")
+        if url not in self._servers and len(self._servers) == _MOST_SERVERS:
+            raise NotImportable(f"it is on another server, {url}, and {_MOST_SERVERS} are named already")
+        return {"request": line, "server": self._servers.setdefault(url, server_name(url, self._servers.values()))}
 
     def _path_into(self, operation: Operation, path: str) -> str:
         """The same where the base URL is a definition's, which may hold more or less of the path than the vendor's."""

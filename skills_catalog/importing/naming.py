@@ -30,6 +30,7 @@ def action_names(description: Description, slug: str) -> dict[str, str]:
     most = min(LONGEST, LONGEST_TOOL - len(slug) - 2)
     shared = _shared_group(description)
     short = {one.key: _fitted(one, _short(one, shared), most) for one in description.operations}
+    short |= _replacing(description.operations, short, most)
     many = Counter(short.values())
     long = {
         one.key: short[one.key] if many[short[one.key]] == 1 else _fitted(one, _long(one, shared), most)
@@ -48,6 +49,16 @@ def action_names(description: Description, slug: str) -> dict[str, str]:
         taken.add(name)
         names[one.key] = name
     return names
+
+
+def _replacing(operations: Sequence[Operation], names: Mapping[str, str], most: int) -> dict[str, str]:
+    """Other names for each PUT that has the name of the PATCH of its path: it replaces what that one changes."""
+    changing = {(one.path, names[one.key]) for one in operations if one.method == "PATCH"}
+    return {
+        one.key: f"replace_{names[one.key].removeprefix('update_')}"[:most].rstrip("_")
+        for one in operations
+        if one.method == "PUT" and (one.path, names[one.key]) in changing and names[one.key].startswith("update_")
+    }
 
 
 def param_name(name: str, taken: Mapping[str, object] | set[str], location: str = "") -> str:

@@ -197,6 +197,9 @@ class Inputs:
         for one in operation.parameters:
             if one.location != "header" or one.name.lower() in self._fixed or self._is_left_out(one):
                 continue
+            if one.name.lower() == "content-type" and operation.body is not None:
+                # The body's own type says it (OpenAPI 3.1, Parameter Object).
+                continue
             if not is_header_name(one.name) or is_reserved_header(one.name):
                 if one.required:
                     raise NotImportable(f"the header {one.name} is required and may not be set")

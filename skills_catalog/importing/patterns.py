@@ -15,13 +15,20 @@ _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 def matching(pattern: str, *, least: int = 0) -> Iterator[str]:
     """Texts that are likely to match; the caller tries them. None where the expression has what we do not know."""
+    hollow: list[str] = []
     for stretch in (0, 1, 2, 8):
         try:
             text = _Reader(pattern, stretch).all()
         except (_Unknown, IndexError):
             return
-        if len(text) >= least:
+        if len(text) < least:
+            continue
+        if "" in text.split("/"):
+            # It shows less, and no path can hold it.
+            hollow.append(text)
+        else:
             yield text
+    yield from hollow
 
 
 class _Unknown(Exception):

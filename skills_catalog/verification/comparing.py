@@ -57,11 +57,11 @@ class Verification:
         first = next((one for one in found if one is not None), None)
         if first is None and not requests and skill.examples:
             # What it declares can be compared all the same.
-            parts = sketched(integration.base_url, skill, skill.examples[0].params)
+            parts = sketched(integration.base_url_for(skill, None), skill, skill.examples[0].params)
             first = self._paths.find(skill.request.method, parts)
         if first is None:
             return self._not_found(skill, requests, failed)
-        differences = [*failed, *self._around(integration, first)]
+        differences = [*failed, *self._around(integration, skill, first)]
         comparison = Comparison(integration, skill, first.operation, self._values)
         differences += comparison.declared()
         for request, one in zip(requests, found, strict=True):
@@ -75,10 +75,10 @@ class Verification:
         keys = frozenset(one.operation.key for one in (first, *found) if one is not None)
         return _compared(skill, first.operation.line, differences, keys)
 
-    def _around(self, integration: Integration, found: Found) -> list[Difference]:
+    def _around(self, integration: Integration, skill: Skill, found: Found) -> list[Difference]:
         differences = []
         servers = found.operation.servers or self.description.servers
-        if not is_server(integration.base_url, servers):
+        if not is_server(integration.base_url_for(skill, None), servers):
             differences.append(
                 Difference(kind="host", at=("request",), message=f"The vendor's servers: {', '.join(servers[:3])}.")
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from skills_catalog.descriptions.model import Description, Operation, ServerVariable
+from skills_catalog.descriptions.model import Description, Json, Operation, ServerVariable
 from skills_catalog.model import Skill, Text, Variable
 from skills_catalog.verification.values import Values, readings
 
@@ -63,8 +63,30 @@ class Paths:
                 if self._may_be(operation, values, path)
             ]
             if found:
-                return max(found, key=lambda one: one.exact)
+                return max(found, key=self._likeness) if len(found) > 1 else found[0]
         return None
+
+    def _likeness(self, found: Found) -> tuple[int, int, bool, int]:
+        """Of templates that fit alike the one tells most: of a `:verb` behind a value, of words, of what values may be."""
+        colons = sum(":" in value for value in found.values.values())
+        stretched = self._stretched(found)
+        return -colons, found.exact - stretched, self._takes(found), -stretched
+
+    def _stretched(self, found: Found) -> int:
+        """How many slashes are in values that are not known to have any."""
+        return sum(
+            found.values[one.name].count("/")
+            for one in found.operation.parameters
+            if one.location == "path" and one.name in found.values and "/" not in _pattern(one.schema)
+        )
+
+    def _takes(self, found: Found) -> bool:
+        """Whether the operation's parameters take all values of the path."""
+        return all(
+            any(self.values.takes(one.schema, reading) for reading in readings(text, self.values.types(one.schema)))
+            for one in found.operation.parameters
+            if one.location == "path" and (text := found.values.get(one.name)) is not None
+        )
 
     def _may_be(self, operation: Operation, values: Mapping[str, str], path: Sequence[Part]) -> bool:
         """Whether words of the definition may be values: `/user/starred` is not `/user/{account_id}`."""
@@ -178,10 +200,10 @@ def _aligned(wanted: tuple[str, ...], path: tuple[Part, ...]) -> tuple[dict[str,
             return None
         rest = _aligned(wanted[1:], path[1:])
         return (rest[0], rest[1] + 1) if rest else None
+    # Also of `{name}:cancel` the value may have slashes.
     most = 1
-    if _VARIABLE.fullmatch(segment):
-        while most < len(path) and path[most].joins:
-            most += 1
+    while most < len(path) and path[most].joins:
+        most += 1
     # As few segments as can be: what a value filled is given to as many variables as there are.
     for many in range(1, most + 1):
         text = "/".join(part.text for part in path[:many])
@@ -193,6 +215,10 @@ def _aligned(wanted: tuple[str, ...], path: tuple[Part, ...]) -> tuple[dict[str,
             names = _VARIABLE.findall(segment)
             return ({**dict(zip(names, match.groups(), strict=True)), **rest[0]}, rest[1])
     return None
+
+
+def _pattern(schema: Json) -> str:
+    return str(schema.get("pattern", "")) if isinstance(schema, dict) else ""
 
 
 @lru_cache(maxsize=8192)

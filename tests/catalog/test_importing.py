@@ -241,6 +241,19 @@ def test_names_are_unique_short_and_the_same_whatever_is_selected() -> None:
     assert all(len(f"{'s' * 32}__{name}") <= 64 for name in long_slug.values())
 
 
+def test_a_put_and_a_patch_of_one_thing_are_told_apart_by_what_they_do() -> None:
+    ids = {"get": "get_record", "put": "update_record", "patch": "patch_record"}
+    paths = {
+        f"/{things}/{{id}}": {method: {"operationId": id_.replace("record", one)} for method, id_ in ids.items()}
+        for things, one in (("records", "record"), ("groups", "group"))
+    }
+    paths["/lists/{id}"] = {"put": {"operationId": "updateList"}}
+    description = described(openapi(paths))
+    assert set(action_names(description, "notes").values()) == {
+        "get_record", "replace_record", "update_record", "get_group", "replace_group", "update_group", "update_list",
+    }  # fmt: skip
+
+
 @given(st.text(max_size=80), st.sets(st.text("ab_", max_size=3), max_size=3))
 def test_any_name_of_a_vendor_makes_a_name_of_a_param(name: str, taken: set[str]) -> None:
     found = param_name(name, taken, "query")
@@ -517,6 +530,60 @@ def test_an_idempotency_key_is_the_gateways_to_send() -> None:
     assert (list(skill.params), skill.idempotency) == (["a"], {"header": "Idempotency-Key"})
 
 
+def test_an_operation_on_another_server_of_the_same_service_goes_there() -> None:
+    urls = ("https://uploads.notes.example/v2", "https://uploads.notes.example/v3/", "https://api.notes.example/content")
+    paths = {
+        f"/files/{number}": {"post": {"operationId": f"addFile{number}", "servers": [{"url": url}]}}
+        for number, url in enumerate([*urls, urls[0]])
+    }
+    made = imported(openapi({"/notes": {"get": {"operationId": "listNotes"}}, **paths}))
+    assert made.left_out == {}
+    integration = loaded(made)
+    assert integration.servers == {
+        "uploads": "https://uploads.notes.example/v2",
+        "uploads_2": "https://uploads.notes.example/v3",
+        "api": "https://api.notes.example/content",
+    }
+    found = {skill.name: (skill.server, skill.request.path) for skill in integration.skills.values()}
+    assert found == {
+        "list_notes": (None, "/notes"),
+        "add_file0": ("uploads", "/files/0"),
+        "add_file1": ("uploads_2", "/files/1"),
+        "add_file2": ("api", "/files/2"),
+        "add_file3": ("uploads", "/files/3"),
+    }
+    # Somebody should look at where the credential goes.
+    assert "servers: the credential goes to https://uploads.notes.example/v2 too." in made.notes
+
+
+@pytest.mark.parametrize(
+    ("base", "server"),
+    [
+        ("https://api.notes.example", "https://notes.example.evil.test"),
+        ("https://api.notes.example", "https://evilnotes.example"),
+        ("https://api.notes.example", "http://api.notes.example"),
+        ("https://api.notes.example", "https://api.notes.example@evil.test"),
+        ("https://api.notes.co.uk", "https://evil.co.uk"),
+        ("https://192.0.2.1", "https://198.51.2.1"),
+        ("https://localhost", "https://example"),
+        ("https://{site}.notes.example", "https://{site}.example"),
+    ],
+)
+def test_no_description_sends_the_credential_to_somebody_else(base: str, server: str) -> None:
+    paths = {"/a": {"get": {"operationId": "a", "servers": [{"url": server}]}}, "/b": {"get": {"operationId": "getB"}}}
+    made = imported(openapi(paths, servers=[{"url": base, "variables": {"site": {"default": "eu"}}}]))
+    assert "on another server" in made.left_out["GET /a"]
+    assert loaded(made).servers == {}
+
+
+def test_a_header_for_the_type_of_the_body_is_no_param() -> None:
+    header = {"name": "Content-Type", "in": "header", "required": True, "schema": {"enum": ["application/cbor"]}}
+    body = {"content": {"application/cbor": {"schema": {"type": "string", "format": "binary"}}}}
+    skill = one_skill({"parameters": [header], "requestBody": body})
+    assert "content_type" not in skill.params
+    assert skill.headers["Content-Type"] == "application/cbor"
+
+
 @pytest.mark.parametrize(
     ("operation", "words"),
     [
@@ -760,6 +827,15 @@ def test_no_text_takes_long_to_shorten(text: str) -> None:
 def test_a_text_made_for_a_pattern_matches_it(pattern: str) -> None:
     for text in matching(pattern):
         assert compile_schema({"pattern": pattern}).is_valid(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shown", "hollow"),
+    [("^.*$", "a", ""), ("[0-9]{0,20}", "0", ""), ("(things/)?[0-9]*", "things/0", ""), ("^jobs/.*$", "jobs/a", "jobs/")],
+)
+def test_a_text_that_shows_something_comes_before_one_with_a_hole(pattern: str, shown: str, hollow: str) -> None:
+    first, *_, last = matching(pattern)
+    assert (first, last) == (shown, hollow)
 
 
 @pytest.mark.parametrize(

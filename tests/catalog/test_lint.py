@@ -283,6 +283,13 @@ def test_what_is_lacking_is_found(
     assert (named[0].mistake.file, named[0].mistake.line) == ("notes.yaml", line_of(text, at))
 
 
+def test_a_field_that_only_a_hook_can_use_is_not_unused() -> None:
+    text = broken("  folder: {title: Folder", "  spare: {title: Spare}\n  folder: {title: Folder")
+    hooked = text.replace("    request: GET /me\n", "    request: GET /me\n    hook: sign\n")
+    assert "connection.spare" in {one.mistake.field for one in found(text)}
+    assert "connection.spare" not in {one.mistake.field for one in found(hooked)}
+
+
 def test_what_does_not_load_is_an_error_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "notes.yaml"
     file.write_text(broken("effect: create\n    scopes", "effect: make\n    scopes"), encoding="utf-8")

@@ -682,6 +682,7 @@ BROKEN = [
     ),
     ("param: order}", "param: page}", "page: {type", "actions.list_notes.page.param", "no param page"),
     ("items: notes,", "items: 'notes[',", "page: {type", "actions.list_notes.page.items", "Not a JMESPath"),
+    ("items: notes,", "items: notes, header: Next,", "page: {type", "actions.list_notes.page.header", "type: link"),
     (
         "actions: {create_note",
         "actions: {create_nota",

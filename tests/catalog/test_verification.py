@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.cli.trials import without_credential
-from skills_catalog.loader import load_integration
+from skills_catalog.importing.importer import Wish, import_operations
+from skills_catalog.loader import load_definition, load_integration
 from skills_catalog.mistakes import CatalogError
 from skills_catalog.verification.comparing import Verification
 from skills_catalog.verification.differences import KINDS, Compared, Difference
@@ -187,6 +188,51 @@ def test_a_name_within_the_body_that_nobody_knows_is_found_though_objects_are_op
     assert [one[:2] for one in differences(text, spec)] == [("value", "create_note.examples.0.params.author")]
     spec["components"]["schemas"]["NewNote"]["allOf"][1]["properties"]["author"]["additionalProperties"] = True
     assert differences(text, spec) == []
+
+
+def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() -> None:
+    """As Google has them: one template of one variable for many kinds of things, the kind being in the value."""
+    def get(kind: str, answer: str) -> dict[str, Any]:
+        return {
+            "id": f"notes.{kind}.get",
+            "path": "v1/{+name}",
+            "httpMethod": "GET",
+            "parameters": {"name": {"location": "path", "required": True, "type": "string", "pattern": f"^{kind}/[^/]+$"}},
+            "response": {"$ref": answer},
+        }
+
+    people, places = get("people", "Person"), get("places", "Place")
+    share = {**get("places", "Place"), "id": "notes.places.share", "path": "v1/{+name}:share", "response": {"$ref": "Share"}}
+    # Its variable could hold the end of a name as well.
+    key = {"location": "path", "required": True, "type": "string"}
+    any_place = {"id": "notes.any", "path": "v1/places/{key}", "httpMethod": "GET", "parameters": {"key": key}}
+    spec = {
+        "kind": "discovery#restDescription", "name": "notes", "version": "v1", "title": "Notes API",
+        "rootUrl": "https://notes.example/", "servicePath": "",
+        "resources": {
+            "people": {"methods": {"get": people}},
+            "places": {"methods": {"get": places, "share": share}},
+            "any": {"methods": {"get": {**any_place, "path": "v1/people/{key}/parts"}}},
+        },
+        "schemas": {
+            "Person": {"id": "Person", "type": "object", "properties": {"age": {"type": "integer"}}},
+            "Share": {"id": "Share", "type": "object", "properties": {"link": {"type": "string"}}},
+            "Place": {"id": "Place", "type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }  # fmt: skip
+    description = described(spec)
+    made = import_operations(description, description.operations, Wish(slug="notes"))
+    integration, _ = load_definition(made.text("made"))
+    verification = Verification(description, without_credential)
+    found = {name: verification.compare(integration, skill) for name, skill in integration.skills.items()}
+    assert {name: (one.verdict, one.differences) for name, one in found.items() if one.verdict != "matches"} == {}
+    assert len(found) == 4
+
+
+def test_a_vendor_who_describes_no_success_is_not_contradicted_by_one() -> None:
+    spec = copy.deepcopy(NOTES_SPEC)
+    spec["paths"]["/notes/{id}"]["delete"]["responses"] = {"401": {"description": "Who are you?"}}
+    assert compare(NOTES, spec)["delete_note"].verdict == "matches"
 
 
 def test_a_wrapped_body_is_followed_into_its_wrapper() -> None:

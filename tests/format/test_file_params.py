@@ -97,6 +97,20 @@ async def test_a_mail_carries_files_by_their_ids(api: Desk) -> None:
     )
 
 
+async def test_a_file_within_json_is_its_base64_however_it_is_given(api: Desk) -> None:
+    written = base64.b64encode(CONTENT).decode()
+    for given in (written, {"content": written, "filename": "a.png"}, {"file_id": await add(api.running)}):
+        await api.call("put_content", {"content": given, "message": "m"})
+        assert api.last.json() == {"file": {"content": written}, "message": "m"}
+    refused = await api.refused("put_content", {"content": "no base64!"})
+    assert (refused["error"], refused["details"]["fields"][0]["path"]) == ("bad_request", "content/content")
+
+
+async def test_a_file_within_json_is_held_whole_and_has_a_limit(api: Desk) -> None:
+    refused = await api.refused("put_content", {"content": {"file_id": await add(api.running, b"x" * (MOST_WHOLE + 1))}})
+    assert (refused["error"], refused["details"]["fields"][0]["path"]) == ("payload_too_large", "content/file_id")
+
+
 async def test_what_has_to_be_held_whole_has_a_limit(api: Desk) -> None:
     file_id = await add(api.running, b"x" * (MOST_WHOLE // 2 + 1))
     other = await add(api.running, b"y" * (MOST_WHOLE // 2 + 1))

@@ -119,6 +119,8 @@ CASES = [
     ("bodies", "encode: unix, ", "encode: unx, ", "actions.charge.params.since.encode", "Must be json, ndjson"),
     ("bodies", "live: {type: boolean, encode: yes/no", "live: {type: string, encode: yes/no", "actions.charge.params.live.encode", "with `type: boolean`"),
     ("bodies", "encode: [mail, base64url]", "encode: [base64url, mail]", "actions.send_mail.params.message.encode", "mail can only be the first step"),
+    ("bodies", "encode: [file, base64]", "encode: file", "actions.put_content.params.content.encode", "write [file, base64]"),
+    ("bodies", "encode: [file, base64]", "encode: [base64, file, base64]", "actions.put_content.params.content.encode", "file can only be the first step"),
     ("bodies", "rows: {type: array, items: {type: object}", "rows: {type: object", "actions.index.params.rows.encode", "with `type: array`"),
     ("bodies", "more: {type: object, spread", "more: {type: array, spread", "actions.search.params.more.spread", "`type: object` is missing"),
     ("bodies", "more: {type: object, spread: true", "more: {type: object, as: x, spread: true", "actions.search.params.more.as", "leave `as` out"),

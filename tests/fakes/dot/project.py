@@ -33,6 +33,8 @@ counts: Counter[str] = Counter(
 )
 #: Every request to the token, revocation and resource routes, as it came.
 seen: list[dict[str, Any]] = []
+#: What the API behind the tokens keeps.
+notes: list[dict[str, Any]] = []
 #: Answers that the next token requests get instead of ours.
 planned: deque[dict[str, Any]] = deque()
 #: Held while counting: requests come in on several threads.
@@ -77,7 +79,12 @@ Answer = Callable[[HttpRequest], HttpResponse]
 
 def watch(answer: Answer) -> Answer:
     """The outermost middleware: counts, notes, and does what this run's configuration asks for."""
-    watched = {"/o/token/": watch_token, "/o/revoke_token/": watch_revocation, "/api/me": watch_resource}
+    watched = {
+        "/o/token/": watch_token,
+        "/o/revoke_token/": watch_revocation,
+        "/api/me": watch_resource,
+        "/api/notes": watch_resource,
+    }
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path not in watched:
@@ -143,10 +150,14 @@ def name_issuer(response: HttpResponse) -> HttpResponse:
     return response
 
 
-class Me(OAuthLibMixin, View):
-    """The API behind a bearer token: whose it is."""
+class Protected(OAuthLibMixin, View):
+    """What a bearer token opens: 401 without a valid one, 403 without the scope (RFC 6750 §3.1)."""
 
-    def dispatch(self, request: HttpRequest) -> HttpResponse:
+    #: method -> the scopes that it takes.
+    scopes: dict[str, list[str]] = {}
+    wanted: list[str] = []
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         valid, checked = self.verify_request(request)
         if not valid:
             # The package's own view answers 403; RFC 6750 §3.1 wants 401, and a client refreshes only then.
@@ -154,12 +165,40 @@ class Me(OAuthLibMixin, View):
             challenge = 'Bearer error="invalid_token"' if known else "Bearer"
             headers = {"WWW-Authenticate": challenge}
             return JsonResponse({"error": "invalid_token"}, status=401, headers=headers)
-        token = checked.access_token
-        login = token.user.get_username() if token.user else token.application.client_id
-        return JsonResponse({"login": login, "name": login[:1].upper() + login[1:], "scope": token.scope})
+        self.wanted = self.scopes.get(request.method or "", [])
+        if self.wanted and not self.verify_request(request)[0]:
+            return JsonResponse({"error": "insufficient_scope", "scope": " ".join(self.wanted)}, status=403)
+        self.token = checked.access_token
+        return super().dispatch(request, *args, **kwargs)
 
     def get_scopes(self) -> list[str]:
-        return []
+        return self.wanted
+
+    def login(self) -> str:
+        return str(self.token.user.get_username() if self.token.user else self.token.application.client_id)
+
+
+class Me(Protected):
+    """Whose token it is."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        login = self.login()
+        return JsonResponse({"login": login, "name": login[:1].upper() + login[1:], "scope": self.token.scope})
+
+
+class Notes(Protected):
+    """The notes of whoever it is: reading takes `read`, adding `write`."""
+
+    scopes = {"GET": ["read"], "POST": ["write"]}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return JsonResponse({"notes": [note for note in notes if note["owner"] == self.login()]})
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        with tally:
+            note = {"id": len(notes) + 1, "owner": self.login(), "text": json.loads(request.body)["text"]}
+            notes.append(note)
+        return JsonResponse(note, status=201)
 
 
 @csrf_exempt
@@ -187,6 +226,7 @@ def control(request: HttpRequest, verb: str) -> HttpResponse:
 urlpatterns = [
     path("login", LoginView.as_view(template_name="login.html")),
     path("api/me", csrf_exempt(Me.as_view())),
+    path("api/notes", csrf_exempt(Notes.as_view())),
     path("control/<slug:verb>", control),
     path("o/device-authorization/", DeviceAuthorization.as_view()),
     path("o/", include("oauth2_provider.urls")),
