@@ -49,7 +49,7 @@ class Programs:
         words = ("server", "--url", self.url, *words, "-o", str(results))
         _, out, err = await self.run("conformance", "dist/index.js", *words)
         found = [
-            (file.parent.name.removeprefix("server-").rpartition("-20")[0], check)
+            (re.sub(r"^server-|-\d{4}-\d\d-\d\dT[\d-]+Z$", "", file.parent.name), check)
             for file in results.glob("*/checks.json")
             for check in json.loads(file.read_text())
         ]

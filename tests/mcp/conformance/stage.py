@@ -77,9 +77,10 @@ class Fixtures(Upstream):
     async def _take(self, request: web.Request) -> web.StreamResponse:
         """What takes as long as the suite's checks want to watch."""
         if request.path == "/slow":
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
         elif request.path == "/work":
-            await asyncio.sleep((await request.json())["seconds"])
+            # Its seconds are a tenth of one: what it watches is still under way when it looks.
+            await asyncio.sleep((await request.json())["seconds"] / 10)
         return await super()._take(request)
 
 
