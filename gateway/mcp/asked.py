@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.core.keys import Principal
 from gateway.mcp.eras import Era
 from gateway.web.context import Services
+from skills_catalog.model import Integration
 
 Json = dict[str, Any]
 #: `direct`: each action is a tool. `meta`: a few tools find actions, describe and call them.
@@ -34,3 +35,8 @@ class Asked:
     def serves(self, slug: str) -> bool:
         """Whether this address is for the integration; what the key may use is another question."""
         return self.only is None or slug in self.only
+
+
+def usable(asked: Asked) -> Sequence[Integration]:
+    """The integrations that the key may use and the address is for, each with the actions that are left to the key."""
+    return [one for one in asked.ours.discovery.usable(asked.who) if asked.serves(one.slug)]

@@ -16,6 +16,8 @@ INVALID_PARAMS = -32602
 INTERNAL = -32603
 #: Ours: the gateway refused before a tool could run; `data` is the refusal as REST has it.
 REFUSED = -32010
+#: Of the handshake era alone; later that is `INVALID_PARAMS`.
+RESOURCE_NOT_FOUND = -32002
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022

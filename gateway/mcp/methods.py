@@ -1,11 +1,11 @@
-"""What a client may ask, by era: the handshake or `server/discover`, and the tools."""
+"""What a client may ask, by era: the handshake or `server/discover`, the tools, resources and prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 
-from gateway.mcp import tasks, tools
+from gateway.mcp import prompts, resources, tasks, tools
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.eras import HANDSHAKES, LATEST_HANDSHAKE, MODERN, SERVER_INFO
 from gateway.mcp.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
@@ -32,7 +32,12 @@ async def _initialize(asked: Asked) -> Json:
         raise RpcError(INVALID_PARAMS, "`protocolVersion` must be a string.")
     return {
         "protocolVersion": wanted if wanted in HANDSHAKES else LATEST_HANDSHAKE,
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": {
+            "tools": {"listChanged": False},
+            "resources": {"listChanged": False, "subscribe": False},
+            "prompts": {"listChanged": False},
+            "extensions": {resources.EXTENSION: {}},
+        },
         "serverInfo": _SERVER,
         "instructions": _ABOUT + _HOW[tools.mode_of(asked)],
     }
@@ -41,7 +46,12 @@ async def _initialize(asked: Asked) -> Json:
 async def _discover(asked: Asked) -> Json:
     return {
         "supportedVersions": [MODERN],
-        "capabilities": {"tools": {}, "extensions": {tasks.EXTENSION: {}}},
+        "capabilities": {
+            "tools": {},
+            "resources": {},
+            "prompts": {},
+            "extensions": {tasks.EXTENSION: {}, resources.EXTENSION: {}},
+        },
         "instructions": _ABOUT + _HOW[tools.mode_of(asked)],
         "ttlMs": _TTL,
         "cacheScope": "private",
@@ -52,16 +62,21 @@ async def _ping(asked: Asked) -> Json:
     return {}
 
 
-_HANDSHAKE: Mapping[str, Method] = {
-    "initialize": _initialize,
-    "ping": _ping,
+_BOTH: Mapping[str, Method] = {
     "tools/list": tools.listed,
     "tools/call": tools.called,
+    "resources/list": resources.listed,
+    "resources/templates/list": resources.templates,
+    "resources/read": resources.read,
+    "skills/list": resources.skills_listed,
+    "skills/get": resources.skill,
+    "prompts/list": prompts.listed,
+    "prompts/get": prompts.got,
 }
+_HANDSHAKE: Mapping[str, Method] = {"initialize": _initialize, "ping": _ping, **_BOTH}
 _STATELESS: Mapping[str, Method] = {
     "server/discover": _discover,
-    "tools/list": tools.listed,
-    "tools/call": tools.called,
+    **_BOTH,
     "tasks/get": tasks.get,
     "tasks/update": tasks.update,
     "tasks/cancel": tasks.cancel,

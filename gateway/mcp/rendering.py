@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +20,9 @@ from gateway.mcp.asked import Json
 _UNSEEN = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+
+#: How the data of an answer begins that is a file; and pictures that are text, which no model looks at.
+_BASE64, _DRAWN = b'{"encoding":"base64"', ("image/svg+xml",)
 
 
 def of_value(value: Any, text: str | None = None) -> Json:
@@ -39,6 +42,10 @@ def of_result(result: Result) -> Json:
     if "next" in meta:
         meta["next"] = _next(str(meta["next"]), str(meta["result_id"]))
     envelope = replace(result, meta=meta).envelope()
+    if (seen := _seen_or_heard(result.data)) is not None:
+        without = replace(result, data=orjson.dumps({**seen.about, "content": "see below"}), meta=meta).envelope()
+        answer = _answer(envelope, without.decode(), is_error=result.status >= 400)
+        return {**answer, "content": [*answer["content"], seen.block]}
     return _answer(envelope, envelope.decode(), is_error=result.status >= 400)
 
 
@@ -89,6 +96,26 @@ def _answer(structured: bytes, text: str, *, is_error: bool = False) -> Json:
         "structuredContent": orjson.Fragment(structured),
     }
     return answer | {"isError": True} if is_error else answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Medium:
+    """A picture or a sound: what stands beside its bytes, and how a model takes it in."""
+
+    about: Mapping[str, Any]
+    block: Mapping[str, Any]
+
+
+def _seen_or_heard(data: bytes) -> _Medium | None:
+    """What an answer is that a model looks at or listens to; as text its bytes would tell it nothing."""
+    if not data.startswith(_BASE64):
+        return None
+    about = orjson.loads(data)
+    kind = str(about.get("content_type")).partition(";")[0].strip().lower()
+    medium = kind.partition("/")[0]
+    if medium not in ("image", "audio") or kind in _DRAWN or not isinstance(about.get("content"), str):
+        return None
+    return _Medium(about, {"type": medium, "data": about["content"], "mimeType": kind})
 
 
 def _next(url: str, result_id: str) -> Mapping[str, Any]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from gateway.core.errors import Refusal
 from gateway.mcp import calling
-from gateway.mcp.asked import Asked, Json, Mode
+from gateway.mcp.asked import Asked, Json, Mode, usable
 from gateway.mcp.jsonrpc import INVALID_PARAMS, RpcError
 from gateway.mcp.meta_tools import IN_DIRECT, META_TOOLS, MetaTool
 from gateway.mcp.options import options_of
+from gateway.mcp.paging import cacheable, page
 from gateway.mcp.rendering import of_refusal
 from gateway.web.bodies import checked
 from gateway.web.operations import PRINTABLE, Field
@@ -26,8 +24,6 @@ from skills_catalog.model import Integration, Skill
 MOST_DIRECT = 40
 #: Tools of one page of the list.
 PAGE = 250
-#: Milliseconds for which a client may keep the list: a reload of the catalog is seen then.
-TTL = 60_000
 _DIGEST = 16
 
 
@@ -35,22 +31,20 @@ def mode_of(asked: Asked) -> Mode:
     """How this key's actions are listed under this address."""
     if asked.mode is not None:
         return asked.mode
-    return "direct" if sum(len(one.skills) for one in _usable(asked)) <= MOST_DIRECT else "meta"
+    return "direct" if sum(len(one.skills) for one in usable(asked)) <= MOST_DIRECT else "meta"
 
 
 async def listed(asked: Asked) -> Json:
     """What the key may use, in an order that only a change of the catalog changes."""
     if mode_of(asked) == "meta":
-        return _cacheable({"tools": [_meta_tool(tool) for tool in META_TOOLS.values()]})
-    after = _after(asked.params.get("cursor"))
-    skills = [(one, skill) for one in _usable(asked) for skill in one.skills.values() if skill.id > after]
-    found = sorted(skills, key=lambda pair: pair[1].id)
+        return cacheable({"tools": [_meta_tool(tool) for tool in META_TOOLS.values()]})
+    skills = {skill.id: (one, skill) for one in usable(asked) for skill in one.skills.values()}
+    found, following = page(asked, skills, PAGE)
     catalog = asked.ours.catalogs.current
-    tools = [_tool(integration, skill, tool_name(catalog, skill)) for integration, skill in found[:PAGE]]
-    if len(found) > PAGE:
-        following = base64.urlsafe_b64encode(found[PAGE - 1][1].id.encode()).decode()
-        return _cacheable({"tools": tools, "nextCursor": following})
-    return _cacheable({"tools": [*tools, *(_meta_tool(META_TOOLS[name]) for name in IN_DIRECT)]})
+    tools = [_tool(integration, skill, tool_name(catalog, skill)) for integration, skill in found]
+    if not following:
+        tools += [_meta_tool(META_TOOLS[name]) for name in IN_DIRECT]
+    return cacheable({"tools": tools, **following})
 
 
 async def called(asked: Asked) -> Json:
@@ -91,10 +85,6 @@ def _found(asked: Asked, name: str) -> Skill:
         raise RpcError(INVALID_PARAMS, " ".join(filter(None, (said["message"], refusal.hint))), said) from None
     gone = Refusal("not_found", f"Unknown tool {name[:64]!r}.")
     raise RpcError.of(gone, INVALID_PARAMS)
-
-
-def _usable(asked: Asked) -> Sequence[Integration]:
-    return [one for one in asked.ours.discovery.usable(asked.who) if asked.serves(one.slug)]
 
 
 def _tool(integration: Integration, skill: Skill, name: str) -> Json:
@@ -143,16 +133,3 @@ def _shown(field: Field) -> Json:
     """The schema of an argument, without the long list of signs that no text may hold."""
     shown = {name: value for name, value in field.schema.items() if (name, value) != ("pattern", PRINTABLE)}
     return {**shown, "description": field.about}
-
-
-def _cacheable(answer: Json) -> Json:
-    return {**answer, "ttlMs": TTL, "cacheScope": "private"}
-
-
-def _after(cursor: Any) -> str:
-    if cursor is None:
-        return ""
-    try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
-    except (AttributeError, binascii.Error, ValueError):
-        raise RpcError(INVALID_PARAMS, "`cursor` is not one that we gave.") from None

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
+import yaml
+
 from skills_catalog.exporting.command_lines import cli_example
 from skills_catalog.model import AuthMethod, ErrorHint, Example, Guide, Integration, Json, Skill
 
-__all__ = ["cli_example", "skill_files"]
+__all__ = ["cli_example", "front_matter", "pages_of", "skill_description", "skill_files", "skill_name"]
 
 _EFFECTS = {
     "read": "reads only",
@@ -37,17 +39,34 @@ def skill_files(integration: Integration, base_url: str) -> list[dict[str, str]]
     return [{"file_path": path, "content": content} for path, content in files.items()]
 
 
+def skill_name(integration: Integration) -> str:
+    """What its Agent Skill is called, and the folder that it lies in."""
+    return _hyphens(f"skillway-{integration.slug}")
+
+
+def front_matter(text: str) -> dict[str, Json]:
+    """What the head of a SKILL.md of ours says, as whoever reads the file gets it."""
+    _, head, _ = text.split("---\n", 2)
+    read: dict[str, Json] = yaml.load(head, Loader=yaml.CSafeLoader)
+    return read
+
+
+def pages_of(integration: Integration) -> Mapping[str, Guide]:
+    """Its guides and workflows by names that the definition alone decides about, such as `rate-limits`."""
+    pages = _paths("pages", [*integration.guides, *integration.workflows])
+    return {path.removeprefix("pages/").removesuffix(".md"): page for path, page in pages.items()}
+
+
 # ---------------------------------------------------------------------- SKILL.md
 
 
 def _skill_page(integration: Integration, base_url: str) -> str:
-    name = _hyphens(f"skillway-{integration.slug}")
     parts = [
         _front_matter(
             {
-                "name": name,
+                "name": skill_name(integration),
                 "version": integration.version,
-                "description": _Folded(_skill_description(integration)),
+                "description": _Folded(skill_description(integration)),
                 "argument-hint": "[action] [params]",
                 "user-invocable": True,
                 "disable-model-invocation": False,
@@ -72,14 +91,15 @@ def _skill_page(integration: Integration, base_url: str) -> str:
     return _page(parts)
 
 
-def _skill_description(integration: Integration) -> str:
+def skill_description(integration: Integration) -> str:
+    """What its Agent Skill is for, as the head of its SKILL.md says."""
     text = (
         f"{_sentence(integration.description)} {len(integration.skills)} actions of {integration.name}, called "
         "through a Skillway gateway that holds the credentials."
     )
     words = [word for word in integration.synonyms if len(text) + len(word) < _MOST_DESCRIPTION - 40]
     text += f" Also for: {', '.join(words)}." if words else ""
-    return text[:_MOST_DESCRIPTION]
+    return _line(text)[:_MOST_DESCRIPTION].rstrip()
 
 
 def _execution(integration: Integration, base_url: str) -> str:
@@ -93,6 +113,7 @@ Content-Type: application/json
 ```
 
 or, with the command line: `skillway run {integration.slug} ACTION --param value …`
+or, where Skillway is one of your MCP servers: the tool `call_skill`, or the action's own, `{integration.slug}__ACTION`.
 
 `{{"status", "data"}}` is what {_line(integration.name)} answered, whatever the status: from 400 on it refused, and `data`
 says why. `{{"error", "message"}}` means that it was not asked; where there is an `action_url`, show it to the user.
@@ -272,7 +293,9 @@ def _front_matter(members: Mapping[str, str | bool]) -> str:
     lines = ["---"]
     for key, value in members.items():
         if isinstance(value, _Folded):
-            lines += [f"{key}: >", *(f"  {line}" for line in wrap(_line(value), 110) or [""])]
+            # Without the line end that `>` alone adds, and broken at spaces only: it is read as what was written.
+            folded = wrap(_line(value), 110, break_on_hyphens=False, break_long_words=False)
+            lines += [f"{key}: >-", *(f"  {line}" for line in folded or [""])]
         elif isinstance(value, bool):
             lines.append(f"{key}: {'true' if value else 'false'}")
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
-from skills_catalog.exporting.skill_files import cli_example, skill_files
+from skills_catalog.exporting.skill_files import cli_example, skill_description, skill_files
 from skills_catalog.loader import load_integration
 from skills_catalog.model import Example
 from tests.catalog.notes import NOTES, broken
@@ -68,6 +69,14 @@ def test_the_front_matter_is_that_of_a_skill() -> None:
     assert head["disable-model-invocation"] is False
     assert head["allowed-tools"] == "Bash, Read, Grep, Glob"
     assert head["argument-hint"] == "[action] [params]"
+
+
+def test_a_description_that_is_folded_over_lines_is_read_as_it_was_written() -> None:
+    said = "Read-only access to well-known-and-long-named-things, " * 8 + "a-word-that-is-" + "long-" * 40 + "indeed"
+    integration = replace(load_integration(NOTES), description=said)
+    head = front_matter(skill_files(integration, "https://gateway.example")[0]["content"])
+    assert head["description"] == skill_description(integration)
+    assert said in head["description"]
 
 
 def test_an_endless_description_is_cut_to_what_skills_may_have() -> None:

@@ -227,7 +227,9 @@ async def test_what_is_no_message_is_refused_by_the_code_for_it(stage: Stage, ra
     assert (answer.status, answer.json()["error"]["code"]) == (400, code)
 
 
-@pytest.mark.parametrize("method", ["nonsense", "resources/list", "notifications/initialized", "initialize", "ping"])
+@pytest.mark.parametrize(
+    "method", ["nonsense", "resources/subscribe", "notifications/initialized", "initialize", "ping"]
+)
 async def test_a_method_that_there_is_not_is_404_today_and_was_an_answer_before(stage: Stage, method: str) -> None:
     answer = await modern(stage.running, method)
     assert (answer.status, answer.json()["error"]["code"]) == (404, -32601)

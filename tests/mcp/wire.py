@@ -13,7 +13,14 @@ _META = "io.modelcontextprotocol/"
 BOTH = "application/json, text/event-stream"
 URL_CLIENT: Mapping[str, Any] = {"elicitation": {"url": {}}}
 TASK_CLIENT: Mapping[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
-_NAMED = {"tools/call": "name", "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
+_NAMED = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 
 
 async def send(
