@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tests.fakes.npm import CACHE, locked
 
-# Of the thousands of modules that come along few are ever imported: compiling them all takes longer than the rest.
-_QUICK = ("-q", "--disable-pip-version-check", "--no-compile")
+_UV = Path(sys.executable).with_name("uv")
 
 
 class PipFailed(RuntimeError):
@@ -28,8 +27,9 @@ def python_with(requirements: Path) -> Path:
     with locked(CACHE / f"venv-{requirements.stem}.lock"):
         if not whole.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _done([sys.executable, "-m", "venv", str(folder)])
-            _done([str(python), "-m", "pip", "install", *_QUICK, "-r", str(requirements)])
+            # Ten times as fast as venv and pip: it unpacks side by side, and compiles nothing that nobody imports.
+            _done([str(_UV), "venv", "-q", "--python", sys.executable, str(folder)])
+            _done([str(_UV), "pip", "install", "-q", "--python", str(python), "-r", str(requirements)])
             whole.touch()
     return python
 
@@ -38,6 +38,6 @@ def _done(words: list[str]) -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired as late:
-        raise PipFailed(f"{words[2]} took more than five minutes") from late
+        raise PipFailed(f"{words[1]} took more than five minutes") from late
     if done.returncode != 0:
         raise PipFailed(f"{' '.join(words[1:4])} failed: {done.stderr[-1000:]}")
