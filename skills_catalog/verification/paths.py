@@ -75,9 +75,10 @@ class Paths:
     def _stretched(self, found: Found) -> int:
         """How many slashes are in values that are not known to have any."""
         return sum(
-            found.values[one.name].count("/")
+            text.count("/")
             for one in found.operation.parameters
-            if one.location == "path" and one.name in found.values and "/" not in _pattern(one.schema)
+            if one.location == "path" and "/" in (text := found.values.get(one.name, ""))
+            if "pattern" not in _plain(one.schema) or not self.values.takes(one.schema, text)
         )
 
     def _takes(self, found: Found) -> bool:
@@ -217,8 +218,8 @@ def _aligned(wanted: tuple[str, ...], path: tuple[Part, ...]) -> tuple[dict[str,
     return None
 
 
-def _pattern(schema: Json) -> str:
-    return str(schema.get("pattern", "")) if isinstance(schema, dict) else ""
+def _plain(schema: Json) -> Mapping[str, Json]:
+    return schema if isinstance(schema, dict) else {}
 
 
 @lru_cache(maxsize=8192)

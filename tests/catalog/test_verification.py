@@ -205,6 +205,7 @@ def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() 
     share = {**get("places", "Place"), "id": "notes.places.share", "path": "v1/{+name}:share", "response": {"$ref": "Share"}}
     # Its variable could hold the end of a name as well.
     key = {"location": "path", "required": True, "type": "string"}
+    two = {"key": {**key, "pattern": "^[^/]+$"}, "kind": {**key, "pattern": "^[^/]+$"}}
     any_place = {"id": "notes.any", "path": "v1/places/{key}", "httpMethod": "GET", "parameters": {"key": key}}
     spec = {
         "kind": "discovery#restDescription", "name": "notes", "version": "v1", "title": "Notes API",
@@ -212,6 +213,7 @@ def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() 
         "resources": {
             "people": {"methods": {"get": people}},
             "places": {"methods": {"get": places, "share": share}},
+            "kinds": {"methods": {"get": {**any_place, "id": "notes.kinds", "path": "v1/{+key}/{+kind}", "parameters": two}}},
             "any": {"methods": {"get": {**any_place, "path": "v1/people/{key}/parts"}}},
         },
         "schemas": {
@@ -226,7 +228,7 @@ def test_paths_that_differ_in_their_values_alone_are_told_apart_by_the_values() 
     verification = Verification(description, without_credential)
     found = {name: verification.compare(integration, skill) for name, skill in integration.skills.items()}
     assert {name: (one.verdict, one.differences) for name, one in found.items() if one.verdict != "matches"} == {}
-    assert len(found) == 4
+    assert len(found) == 5
 
 
 def test_a_vendor_who_describes_no_success_is_not_contradicted_by_one() -> None:
