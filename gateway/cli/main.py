@@ -33,6 +33,9 @@ PEOPLE: Mapping[str, Entry] = {
     "connect": Entry(module="connect", attribute="connect", help="Connect an account of an integration."),
     "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
+    "request": Entry(
+        module="request", attribute="request", help="Make any request of an integration, where no action does it."
+    ),
     "runs": Entry(module="runs", attribute="runs", help="List the calls that were made; look at one, stop it, do it again."),
     "webhooks": Entry(
         module="webhooks", attribute="webhooks", help="List the webhooks; add, remove or wake one, see its deliveries."
