@@ -52,6 +52,7 @@ OPERATORS: Mapping[str, Entry] = {
     "serve": Entry(module="operate", attribute="serve", help="Run the gateway."),
     "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their members, their keys and their OAuth clients."),
     "catalog": Entry(module="catalog", attribute="catalog", help="Write, import and check integration files."),
+    "sandbox": Entry(module="recording", attribute="sandbox", help="Make examples, which test keys are answered from."),
     "vault": Entry(module="vault", attribute="vault", help="Look after the key that seals credentials."),
     "migrate": Entry(module="operate", attribute="migrate", help="Bring the database up to this version."),
     "backup": Entry(module="operate", attribute="backup", help="Write a consistent copy of the database."),
