@@ -17,8 +17,9 @@ from tests.cli.shell import Shell
 from tests.demo import write_definitions
 from tests.fakes.github import GitHub
 from tests.fakes.upstream import Running, Upstream, serve
-from tests.harness import Answer, RunningGateway, gateway
+from tests.harness import Answer, RunningGateway, gateway, make_org
 from tests.mcp.wire import tool
+from tests.people import invite, person
 from tests.workshop import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -391,6 +392,37 @@ async def test_a_person_looks_first_wherever_the_request_could_be_what_a_rule_is
     else:
         assert answer.status == 200, answer.body
     assert len(upstream.seen) == (not waits)
+
+
+async def test_what_a_person_approves_is_the_very_request_and_goes_on_by_itself(
+    running: RunningGateway, upstream: Running[Upstream]
+) -> None:
+    key = await key_for(running, approval={"effects": ["delete"]})
+    held = await ask(running, upstream, "DELETE", "/things/a%20b", key=key, query={"force": True})
+    run_id = refused(held, 403, "approval_required")["run_id"]
+    upstream.next(status=204)
+    async with person(running, await invite(running, name="Ada")) as ada:
+        page = await ada.open(f"/approvals/{run_id}")
+        assert f"DELETE {upstream.base_url}/v2/things/a%20b?force=true" in page.words and SECRET not in page.html
+        await ada.press(page, run_id, decision="approve")
+    run = (await running.ask("GET", f"/v1/runs/{run_id}?wait=20", key=key)).json()
+    assert (run["status"], run["upstream_status"]) == ("completed", 204), run
+    assert [(seen.method, seen.raw_path) for seen in upstream.seen] == [("DELETE", "/v2/things/a%20b?force=true")]
+
+
+async def test_another_org_reaches_neither_the_connection_nor_the_run(
+    running: RunningGateway, upstream: Running[Upstream]
+) -> None:
+    run_id = (await ask(running, upstream, "PUT", "/x", body={})).json()["meta"]["run_id"]
+    ours = (await running.ask("GET", "/v1/connections")).json()["connections"][0]["id"]
+    upstream.seen.clear()
+    other = (await make_org({"SKILLWAY_DATA_DIR": str(running.data_dir)}, "Other")).live
+    params = {"method": "GET", "path": "/things"}
+    answer = await running.call("depot", "request", params, key=other)
+    refused(answer, 403, "integration_not_connected")
+    refused(await running.call("depot", "request", params, key=other, connection=ours), 404, "not_found")
+    refused(await running.ask("POST", f"/v1/runs/{run_id}/retry", body={}, key=other), 404, "not_found")
+    assert upstream.seen == []
 
 
 async def test_a_plan_that_leaves_an_action_out_leaves_it_out_too(tmp_path: Path) -> None:
