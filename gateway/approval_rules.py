@@ -9,8 +9,8 @@ from typing import Any, get_args
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from gateway.patterns import fits, is_pattern
-from skills_catalog.model import Effect
+from gateway.patterns import fits, is_pattern, touches
+from skills_catalog.model import Effect, Skill
 
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 #: Most conditions of one rule, and letters of one of their expressions.
@@ -55,6 +55,20 @@ class ApprovalRule:
 
     def asks(self, action_id: str, effect: str, params: Mapping[str, Any]) -> bool:
         return effect in self.effects or any(condition.holds(action_id, params) for condition in self.when)
+
+    def asks_before_hatch(self, hatch: Skill, params: Mapping[str, Any]) -> bool:
+        """The same of the escape hatch: a request that changes something may have any effect but `read`.
+
+        A condition about other actions of the integration holds, for theirs are not the params at hand.
+        """
+        if hatch.effect in self.effects or (hatch.effect != "read" and any(effect != "read" for effect in self.effects)):
+            return True
+        return any(
+            condition.holds(hatch.id, params)
+            if condition.action == hatch.id
+            else touches(hatch.integration, (condition.action,))
+            for condition in self.when
+        )
 
     def and_also(self, other: ApprovalRule) -> ApprovalRule:
         """What either of the two asks for."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.approval_rules import NONE, ApprovalRule, RuleMistake, read_rule
-from gateway.patterns import fits, is_pattern
+from gateway.patterns import is_pattern, lets_through
 from skills_catalog.names import nearest
 from skills_catalog.strict_yaml import Document
 
@@ -65,9 +65,7 @@ class Plan:
 
     def holds(self, action_id: str) -> bool:
         """Whether `integration.action` belongs to the plan."""
-        if self.deny and fits(action_id, self.deny):
-            return False
-        return self.allow is None or fits(action_id, self.allow)
+        return lets_through(action_id, self.allow, self.deny)
 
     def with_numbers(self, numbers: Mapping[str, int | None]) -> Plan:
         """The plan as it is for an org that has numbers of its own."""

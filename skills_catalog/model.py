@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
+from skills_catalog.names import HATCH
+
 Effect = Literal["read", "create", "update", "delete", "send"]
 Location = Literal["path", "query", "header", "body", "form", "file"]
 AuthType = Literal[
@@ -367,6 +369,11 @@ class Skill:
     @property
     def id(self) -> str:
         return f"{self.integration}.{self.name}"
+
+    @property
+    def is_hatch(self) -> bool:
+        """Whether it is the escape hatch: a request that the caller made up."""
+        return self.name == HATCH
 
     @property
     def successor(self) -> str | None:

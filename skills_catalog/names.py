@@ -32,8 +32,9 @@ RESERVED_SLUGS = frozenset(
     }
 )
 
-#: `POST /v1/{integration}/request` is the escape hatch.
-RESERVED_ACTIONS = frozenset({"request"})
+#: `POST /v1/{integration}/request` is the escape hatch: any request of an integration.
+HATCH = "request"
+RESERVED_ACTIONS = frozenset({HATCH})
 
 #: Among more names than that nobody is helped by the nearest.
 _MOST_KNOWN = 500

@@ -12,7 +12,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 _PIECE = re.compile(r"\{(\+?)([A-Za-z_][A-Za-z0-9_.-]*)\}|([^{}]+)|(.)", re.DOTALL)
 #: RFC 3986 §3.3 `pchar`.
-_PATH_TEXT = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
+PATH_TEXT = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _HOST_TEXT = re.compile(r"[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]")
@@ -72,7 +72,7 @@ def address(url: str) -> Address:
     if not _HOST_TEXT.fullmatch(_FIELD.sub("", host)) or (port and not 0 < int(port) < 65536):
         raise Malformed("The host holds a character that cannot stand there; write other scripts as punycode.")
     rest = _FIELD.sub("x", path)
-    if rest and not re.fullmatch(rf"(?:/|{_PATH_TEXT.pattern})+", rest):
+    if rest and not re.fullmatch(rf"(?:/|{PATH_TEXT.pattern})+", rest):
         raise Malformed("The path of the URL holds a character that must be percent-encoded.")
     if any(_is_dots(part) for part in rest.split("/")) or "//" in rest:
         raise Malformed("The path of the URL has an empty, `.` or `..` segment.")
@@ -124,7 +124,7 @@ def _segment(text: str) -> tuple[Text | Variable, ...]:
             raise Malformed(f"`{stray}` cannot stand in the path; variables are {{name}} or {{+name}}.")
         if name:
             pieces.append(Variable(name, keep_slash=plus == "+"))
-        elif _PATH_TEXT.fullmatch(plain):
+        elif PATH_TEXT.fullmatch(plain):
             pieces.append(Text(plain))
         else:
             raise Malformed(f"The path segment {plain} holds a character that must be percent-encoded.")

@@ -266,7 +266,10 @@ async def test_an_own_api_is_added_called_and_reloaded_as_shown(tmp_path: Path) 
             desk.environment["SKILLWAY_API_KEY"] = running.org.live
             (desk.folder / "key.txt").write_text(Rooms.key + "\n")
             await _type(use, desk)
-            assert rooms.last.json() == {"from": "2026-12-01T09:00:00Z", "minutes": 30}
+            (booking,) = [seen for seen in rooms.seen if seen.method == "POST"]
+            assert booking.json() == {"from": "2026-12-01T09:00:00Z", "minutes": 30}
+            recorded = load_integration(file).skills["get_me"].examples[-1]
+            assert recorded.data == {"id": 1, "email": "ada@example.com"}
 
             file.write_text(block.text.replace("Book a room from a time on.", "Book a room for a meeting."))
             assert running.process is not None

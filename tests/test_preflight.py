@@ -126,3 +126,11 @@ async def test_what_does_not_exist_is_no_problem_but_a_404(tmp_path: Path) -> No
             assert (answer.status, answer.json()["error"]) == (404, "not_found")
         answer = await running.ask("POST", "/v1/preflight", body={"integration": "shop"})
         assert answer.json()["details"]["fields"][0]["path"] == "action"
+
+
+async def test_params_that_are_refused_are_named_with_a_connection_too(tmp_path: Path) -> None:
+    auth = [{"name": "key", "type": "bearer", "title": "Key"}]
+    async with workshop(tmp_path, changes={"auth": auth}) as (running, _):
+        await running.connect("shop", {"token": "tok"})
+        found = await asked(running, "send", {"nota": 1})
+        assert [problem["error"] for problem in found["problems"]] == ["bad_request"]

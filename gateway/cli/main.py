@@ -33,6 +33,9 @@ PEOPLE: Mapping[str, Entry] = {
     "connect": Entry(module="connect", attribute="connect", help="Connect an account of an integration."),
     "connections": Entry(module="connect", attribute="connections", help="List the connections, or remove one."),
     "run": Entry(module="run", attribute="run", help="Call an action."),
+    "request": Entry(
+        module="request", attribute="request", help="Make any request of an integration, where no action does it."
+    ),
     "runs": Entry(module="runs", attribute="runs", help="List the calls that were made; look at one, stop it, do it again."),
     "webhooks": Entry(
         module="webhooks", attribute="webhooks", help="List the webhooks; add, remove or wake one, see its deliveries."
@@ -49,6 +52,7 @@ OPERATORS: Mapping[str, Entry] = {
     "serve": Entry(module="operate", attribute="serve", help="Run the gateway."),
     "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their members, their keys and their OAuth clients."),
     "catalog": Entry(module="catalog", attribute="catalog", help="Write, import and check integration files."),
+    "sandbox": Entry(module="recording", attribute="sandbox", help="Make examples, which test keys are answered from."),
     "vault": Entry(module="vault", attribute="vault", help="Look after the key that seals credentials."),
     "migrate": Entry(module="operate", attribute="migrate", help="Bring the database up to this version."),
     "backup": Entry(module="operate", attribute="backup", help="Write a consistent copy of the database."),

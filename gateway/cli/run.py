@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
@@ -28,28 +28,41 @@ from gateway.cli.skills import document, show_document
 _CHUNK = 64 * 1024
 
 
+#: How a call is made, and what of its answer is wanted: the same for whatever is called.
+_OPTIONS = (
+    click.option("--user", metavar="USER", help="The end user on whose behalf the call is made."),
+    click.option("--connection", metavar="ID", help="Which connection to use, where several fit."),
+    click.option("--async", "is_async", is_flag=True, help="Do not wait for the answer: a run to poll comes back."),
+    click.option("--wait", type=click.FloatRange(0, 3600), metavar="S", help="Seconds to wait for the end of long work."),
+    click.option("--callback-url", metavar="URL", help="With --async or --wait: is told of the end, signed."),
+    click.option("--select", metavar="EXPR", help="JMESPath: the part of the upstream's body that is wanted."),
+    click.option("--brief", is_flag=True, help="The action's own short view, where it has one."),
+    click.option("--max-bytes", type=click.IntRange(256), metavar="N", help="Most bytes; what is cut is kept whole."),
+    click.option("--max-items", type=click.IntRange(0), metavar="N", help="Most items; what is cut is kept whole."),
+    click.option("--all", "all_pages", is_flag=True, help="Follow the pages of a list, and join their items."),
+    click.option("--idempotency-key", metavar="K", help="Sent again, the call is not made again: its answer comes back."),
+    click.option("--dry-run", is_flag=True, help="Only say what is in the way, and what would be sent."),
+    click.option("--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data."),
+    click.option(
+        "-o", "--output", "to", metavar="FILE", help="Write the answer to FILE if the upstream accepted the call."
+    ),
+)
+
+
+def call_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that `send_call` takes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command(
     short_help="Call an action: [our options] <integration> <action> [--param value]…",
     # What comes after the action belongs to the action, whatever it is called.
     context_settings={"allow_interspersed_args": False},
 )
 @click.option("--params", metavar="JSON|@FILE|-", help="The params as one JSON object; flags go before it.")
-@click.option("--user", metavar="USER", help="The end user on whose behalf the call is made.")
-@click.option("--connection", metavar="ID", help="Which connection to use, where several fit.")
-@click.option("--async", "is_async", is_flag=True, help="Do not wait for the answer: a run to poll comes back.")
-@click.option("--wait", type=click.FloatRange(0, 3600), metavar="S", help="Seconds to wait for the end of long work.")
-@click.option("--callback-url", metavar="URL", help="With --async or --wait: is told of the end, signed.")
-@click.option("--select", metavar="EXPR", help="JMESPath: the part of the upstream's body that is wanted.")
-@click.option("--brief", is_flag=True, help="The action's own short view, where it has one.")
-@click.option("--max-bytes", type=click.IntRange(256), metavar="N", help="Most bytes; what is cut is kept whole.")
-@click.option("--max-items", type=click.IntRange(0), metavar="N", help="Most items; what is cut is kept whole.")
-@click.option("--all", "all_pages", is_flag=True, help="Follow the pages of a list, and join their items.")
-@click.option("--idempotency-key", metavar="K", help="Sent again, the call is not made again: its answer comes back.")
-@click.option("--dry-run", is_flag=True, help="Only say what is in the way, and what would be sent.")
-@click.option("--raw", is_flag=True, help="The body of the upstream's answer as it is, without status and data.")
-@click.option(
-    "-o", "--output", "to", metavar="FILE", help="Write the answer to FILE if the upstream accepted the call."
-)
+@call_options
 @click.argument("integration")
 @click.argument("action")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAM VALUE]...")
@@ -58,16 +71,10 @@ def run(
     context: click.Context,
     /,
     params: str | None,
-    user: str | None,
-    connection: str | None,
-    idempotency_key: str | None,
-    dry_run: bool,
-    raw: bool,
-    to: str | None,
     integration: str,
     action: str,
     words: tuple[str, ...],
-    **shape: Any,
+    **options: Any,
 ) -> None:
     """Call an action and print its answer as JSON.
 
@@ -87,7 +94,7 @@ def run(
     if action in ("--help", "-h"):
         click.echo(context.get_help())
         return
-    path = path_of("v1", check_name("integration", integration), check_name("action", action))
+    check_name("integration", integration), check_name("action", action)
     client = client_for(login_in_use())
     members = read_object(params) if params is not None else {}
     if words:
@@ -97,19 +104,36 @@ def run(
             return
         _warn_of_misplaced(words, page, context)
         members |= read_params(words, page.get("parameters"))
-    body: dict[str, Json] = {"params": members}
+    context.exit(send_call(client, integration, action, members, **options))
+
+
+def send_call(
+    client: Client,
+    integration: str,
+    action: str,
+    params: Json,
+    *,
+    user: str | None,
+    connection: str | None,
+    idempotency_key: str | None,
+    dry_run: bool,
+    raw: bool,
+    to: str | None,
+    **shape: Any,
+) -> int:
+    """Makes a call as the options say, prints its answer, and gives the exit code. Raises `CommandFailed`."""
+    body: dict[str, Json] = {"params": params}
     body |= {"user": user} if user is not None else {}
     body |= {"connection": connection} if connection is not None else {}
     body |= _shape(**shape)
     headers = {"Idempotency-Key": _header_value(idempotency_key)} if idempotency_key is not None else {}
     try:
         if dry_run:
-            context.exit(_dry_run(client, {"integration": integration, "action": action, **body}, headers))
+            return _dry_run(client, {"integration": integration, "action": action, **body}, headers)
         send = _run_raw if raw else _run
-        code = send(client, path, body, headers, None if to in (None, "-") else Path(str(to)))
+        return send(client, path_of("v1", integration, action), body, headers, None if to in (None, "-") else Path(str(to)))
     except CommandFailed as failed:
         raise _with_the_way_to_connect(failed, integration, user) from failed
-    context.exit(code)
 
 
 def exit_code(upstream_status: int) -> int:

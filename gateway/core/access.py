@@ -12,6 +12,7 @@ from gateway.core.grants import LEVELS, Grant, Level, level_of
 from gateway.core.keys import ApiKey, KeyStore, Org, Principal
 from gateway.core.members import Member
 from gateway.core.remember import Remembered
+from gateway.patterns import fits
 from gateway.plans import UNLIMITED, Plan
 from skills_catalog.model import Skill
 
@@ -203,14 +204,20 @@ def check_scope(principal: Principal, slug: str) -> None:
 def check_action(principal: Principal, skill: Skill) -> None:
     """Raises `forbidden` where the key's grant leaves the action out, by name or by what it does."""
     if not principal.grant.allows_action(skill):
-        raise Refusal("forbidden", f"This key may not call {skill.id}: its `allow` and `deny` leave it out.")
+        hint = None
+        if skill.is_hatch and not fits(skill.id, principal.grant.deny):
+            hint = f"It could do what they leave out: only an `allow` that names {skill.id} in full lets it through."
+        message = f"This key may not call {skill.id}: its `allow` and `deny` leave it out."
+        raise Refusal("forbidden", message, hint=hint)
     check_level(principal, level_of(skill))
 
 
 def needs_approval(principal: Principal, skill: Skill, params: Mapping[str, Any]) -> bool:
     """Whether the key's grant or the org's plan wants a person to look at such a call first."""
     rule = principal.grant.approval.and_also(principal.plan.approval)
-    return bool(rule) and rule.asks(skill.id, skill.effect, params)
+    if not rule:
+        return False
+    return rule.asks_before_hatch(skill, params) if skill.is_hatch else rule.asks(skill.id, skill.effect, params)
 
 
 def approval_required(*, run_id: str | None = None, page: str | None = None) -> Refusal:

@@ -20,7 +20,7 @@ from skills_catalog.model import Param, Skill
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
-_IS_JSON = re.compile(r"[\w.-]+/([\w.-]+\+)?json(\s*;.*)?", re.IGNORECASE)
+_JSON_TYPE = re.compile(r"[\w.-]+/([\w.-]+\+)?json(\s*;.*)?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 Values = list[tuple[Param, Any]]
@@ -54,6 +54,11 @@ def body_of(skill: Skill, values: Values, injected: Mapping[str, str], files: Gi
     return orjson.dumps(_document(values) | dict(injected)), JSON
 
 
+def is_json(content_type: str) -> bool:
+    """Whether bodies of that type are JSON."""
+    return _JSON_TYPE.fullmatch(content_type) is not None
+
+
 def _whole(skill: Skill, param: Param, value: Any, files: GivenFiles) -> Body:
     """One value as the whole body: JSON, unless the param or the action's own headers say another type."""
     if param.location == "file":
@@ -62,7 +67,7 @@ def _whole(skill: Skill, param: Param, value: Any, files: GivenFiles) -> Body:
     said = next((text for name, text in skill.headers.items() if name.lower() == "content-type"), None)
     if param.content_type is not None and isinstance(value, str | bytes):
         return value if isinstance(value, bytes) else value.encode(), param.content_type
-    if said is None or _IS_JSON.fullmatch(said) or not isinstance(value, str | bytes):
+    if said is None or is_json(said) or not isinstance(value, str | bytes):
         return orjson.dumps(value), param.content_type or said or JSON
     if param.schema.get("contentEncoding") != "base64" or isinstance(value, bytes):
         return value if isinstance(value, bytes) else value.encode(), said

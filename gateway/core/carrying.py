@@ -17,6 +17,7 @@ from gateway.core.call import Plan
 from gateway.core.credentials import Credentials, renews
 from gateway.core.deprecations import deprecation_hint
 from gateway.core.errors import Outcome, Refusal
+from gateway.core.escape_hatch import hint_of
 from gateway.core.fetching import Fetching
 from gateway.core.kept import AnswerCache
 from gateway.core.paging import Paging
@@ -200,7 +201,7 @@ class Carrier:
 
     async def _result(self, plan: Plan, answer: UpstreamAnswer) -> Result:
         """The answer as it fits into an envelope."""
-        hint = {"hint": deprecation_hint(plan.skill.deprecated)} if plan.skill.deprecated is not None else {}
+        hint = _hint(plan)
         if plan.example is not None:
             # An example shows the envelope's data as it is, files too.
             meta = {**hint, **answers.told_of(plan.skill, answer), "run_id": plan.run_id, "sandbox": True}
@@ -244,6 +245,15 @@ def running(plan: Plan) -> Run:
         connection=plan.connection,
         credits=plan.skill.cost if plan.example is None else None,
     )
+
+
+def _hint(plan: Plan) -> dict[str, str]:
+    """What a caller is told about the action itself, as a member of `meta`."""
+    if plan.skill.is_hatch:
+        said = hint_of(plan.call.principal, plan.integration, plan.skill)
+    else:
+        said = deprecation_hint(plan.skill.deprecated) if plan.skill.deprecated is not None else None
+    return {} if said is None else {"hint": said}
 
 
 def _failure(plan: Plan, failed: UpstreamFailed) -> Refusal:

@@ -8,7 +8,9 @@ from threading import Lock
 
 from gateway.core.errors import Refusal
 from skills_catalog.catalog import Catalog
+from skills_catalog.escape_hatch import hatch_of
 from skills_catalog.model import Deprecation, Integration, Skill
+from skills_catalog.names import HATCH
 
 log = logging.getLogger("skillway.catalog")
 
@@ -49,6 +51,8 @@ class Catalogs:
         An action that was imported and that nobody reviewed is `forbidden`.
         """
         integration = self.integration(slug)
+        if action == HATCH:
+            return integration, hatch_of(integration)
         skill = integration.skills.get(action)
         if skill is None and action in integration.unreviewed:
             raise Refusal(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from gateway.approval_rules import NONE, ApprovalRule, read_rule
-from gateway.patterns import fits, within
+from gateway.patterns import lets_through, within
 from skills_catalog.model import Effect, Skill
+from skills_catalog.names import HATCH
 
 Level = Literal["read_only", "read_write", "full_access"]
 
@@ -68,9 +69,7 @@ class Grant:
 
     def allows_action(self, skill: Skill) -> bool:
         """By name alone: `deny` wins over `allow`."""
-        if self.deny and fits(skill.id, self.deny):
-            return False
-        return self.allow is None or fits(skill.id, self.allow)
+        return lets_through(skill.id, self.allow, self.deny)
 
     def has_level(self, level: Level) -> bool:
         return LEVELS.index(self.level) >= LEVELS.index(level)
@@ -93,13 +92,21 @@ class Grant:
         return Grant(
             scopes=_both(self.scopes, other.scopes),
             level=min(self.level, other.level, key=LEVELS.index),
-            allow=_both_patterns(self.allow, other.allow),
+            allow=self._without_new_hatches(_both_patterns(self.allow, other.allow)),
             deny=tuple(dict.fromkeys((*self.deny, *other.deny))),
             users=_both_limits(self.users, other.users),
             connections=_both_limits(self.connections, other.connections),
             approval=self.approval.and_also(other.approval),
             expires_at=min((at for at in (self.expires_at, other.expires_at) if at is not None), default=None),
         )
+
+    def _without_new_hatches(self, allow: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The patterns but for an escape hatch that this grant, where it does not name it, keeps closed."""
+        if allow is None:
+            return None
+        hatches = [pattern for pattern in allow if pattern.endswith(f".{HATCH}")]
+        closed = [pattern for pattern in hatches if not lets_through(pattern, self.allow, self.deny)]
+        return tuple(pattern for pattern in allow if pattern not in closed)
 
     def to_json(self) -> dict[str, Any]:
         """All but the expiry, which has a column of its own."""
@@ -121,8 +128,8 @@ def _written(value: Any) -> Any:
 
 
 def level_of(skill: Skill) -> Level:
-    """The least level of a key that may call the action."""
-    return _LEVEL_OF[skill.effect]
+    """The least level of a key that may call the action; the escape hatch takes the highest, whatever it does."""
+    return "full_access" if skill.is_hatch else _LEVEL_OF[skill.effect]
 
 
 def _both(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:

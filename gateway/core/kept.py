@@ -90,7 +90,8 @@ class AnswerCache:
         org = plan.call.principal.org
         if plan.skill.effect != "read":
             if run.outcome != "not_sent":
-                await self._index.withdraw(org, f"{_group(plan)}:")
+                # Nobody knows what a request that the caller made up has changed.
+                await self._index.withdraw(org, _connection(plan) if plan.skill.is_hatch else f"{_group(plan)}:")
             return
         ttl = _ttl(plan)
         if ttl is None or not 200 <= result.status < 300 or says_no(plan.skill, result.status, result.data):
@@ -113,7 +114,11 @@ def _ttl(plan: Plan) -> float | None:
 
 def _group(plan: Plan) -> str:
     """What a change empties: the reads of one connection that work on the same kind of thing."""
-    return f"{plan.connection or plan.user}:{plan.integration.slug}.{plan.skill.resource or ''}"
+    return f"{_connection(plan)}{plan.skill.resource or ''}"
+
+
+def _connection(plan: Plan) -> str:
+    return f"{plan.connection or plan.user}:{plan.integration.slug}."
 
 
 def _cache_key(plan: Plan) -> str:

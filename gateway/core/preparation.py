@@ -17,9 +17,11 @@ from gateway.core.catalogs import Catalogs
 from gateway.core.connections import Connections, choose
 from gateway.core.credentials import Credentials, fields_of
 from gateway.core.errors import Refusal
+from gateway.core.escape_hatch import made_for, no_example
 from gateway.core.file_params import NO_FILES, GivenFiles, given_files
 from gateway.core.files import Files
 from gateway.core.ids import new_ordered_id
+from gateway.core.keys import Principal
 from gateway.core.links import Links
 from gateway.core.outgoing import Outgoing
 from gateway.core.paging import check_pages, with_page_size
@@ -27,6 +29,7 @@ from gateway.core.requests import build_request
 from gateway.core.sandbox import best_example
 from gateway.core.scopes import check_scopes
 from oauth.connections import Held
+from skills_catalog.escape_hatch import matching
 from skills_catalog.model import Integration, Problem, Skill
 from skills_catalog.samples import sample_value
 from skills_catalog.validation import problems
@@ -105,7 +108,7 @@ class Preparation:
     async def plan(self, call: Call, *, run_id: str | None = None) -> Plan:
         """The plan of a call; `run_id` is that of a run which was begun before. Raises `Refusal`."""
         integration, skill = self._catalogs.find(call.integration, call.action)
-        user = self._check(call, integration, skill, _RAISED)
+        user, skill = self._check(call, integration, skill, _RAISED)
         held = await self._connection(call, integration, skill, user, _RAISED)
         if held is not None:
             held = await self._credentials.fresh(integration, held)
@@ -119,7 +122,7 @@ class Preparation:
         """
         noted = Noted()
         integration, skill = self._catalogs.find(call.integration, call.action)
-        user = self._check(call, integration, skill, noted)
+        user, skill = self._check(call, integration, skill, noted)
         held, plan, files = None, None, NO_FILES
         with noted:
             found = await self._connection(call, integration, skill, user, noted)
@@ -127,7 +130,9 @@ class Preparation:
         with noted:
             files = await given_files(self._files, call.principal, skill, call.params)
         with noted:
-            if not noted.refusals or held is not None:
+            # Of params that are refused nobody can make a request.
+            is_refused = any(refusal.code == "bad_request" for refusal in noted.refusals)
+            if not noted.refusals or (held is not None and not is_refused):
                 plan = self._planned(call, integration, skill, user, held, files, None)
         return plan, noted.refusals
 
@@ -141,7 +146,8 @@ class Preparation:
         )
         return replace(plan, request=request)
 
-    def _check(self, call: Call, integration: Integration, skill: Skill, blocked: Blocked) -> str:
+    def _check(self, call: Call, integration: Integration, skill: Skill, blocked: Blocked) -> tuple[str, Skill]:
+        """For whom, and the skill: of the escape hatch the one that is this very request."""
         principal = call.principal
         user = call.user or ""
         with blocked:
@@ -155,9 +161,24 @@ class Preparation:
         with blocked:
             if found := problems(skill, call.params):
                 raise bad_params(skill, found)
+            if skill.is_hatch:
+                skill = self._made_for(principal, integration, skill, call.params)
         with blocked:
             check_pages(skill, call)
-        return user
+        return user, skill
+
+    def _made_for(
+        self, principal: Principal, integration: Integration, hatch: Skill, params: Mapping[str, Any]
+    ) -> Skill:
+        """Raises `Refusal` also where the request is that of an action which the caller may not use."""
+        same = matching(integration, params["method"], params["path"])
+        made = made_for(integration, hatch, params, same)
+        if same is not None:
+            check_action(principal, same)
+            self._plans.check_holds(principal.plan, same)
+        if principal.mode == "test":
+            raise no_example(principal, integration, made)
+        return made
 
     async def _connection(
         self, call: Call, integration: Integration, skill: Skill, user: str, blocked: Blocked

@@ -122,7 +122,8 @@ _ACCEPTED = Answer(
     "execute",
     "Call an action",
     group="Calls",
-    about="The upstream answered, whatever it said: 200, with its status and its data. No answer to give: an error.",
+    about="The upstream answered, whatever it said: 200, with its status and its data. No answer to give: an error. "
+    "The action `request` is any request of the integration: `method`, `path`, `query`, `headers`, `body`.",
     path=[INTEGRATION, ACTION],
     query=[switch("raw", "Stream the upstream's body alone, with its own content type.")],
     headers=[*_HEADERS, *_FORCED],

@@ -34,7 +34,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "example-answers": Explanation(
         finds="Answers that cannot be: no success shown, a 204 with a body, a redirect that is not followed.",
         why="The sandbox gives them to agents as if they were the upstream's.",
-        mend="Show what the upstream really answers, shortened.",
+        mend="Show what the upstream really answers, shortened; `skillway sandbox record` makes an example of a live call.",
     ),
     "paths-into-answers": Explanation(
         finds="JMESPaths (`whoami`, `page`, `poll`, `brief`) that find nothing in the example's answer.",

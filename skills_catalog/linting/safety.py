@@ -23,6 +23,7 @@ _ISSUED = re.compile(
 )
 #: Places where a value stands for a credential by its name.
 _NAMED = re.compile(r"(^|[_.-])(password|passwd|secret|token|api[_-]?key|authorization|credential)s?$", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _CREDENTIAL_PARAMS = frozenset(
     {"api_key", "apikey", "api-key", "x-api-key", "access_token", "authorization", "client_secret", "auth_token"}
 )
@@ -44,7 +45,7 @@ def secrets(document: Document) -> Found:
     for at, text in _texts(document.value, ()):
         if looks_issued(text):
             yield "error", at, "Looks like a credential that somebody was issued; revoke it, and write a made-up one."
-        elif _is_sent(at) and _looks_random(text):
+        elif _is_sent(at) and looks_random(text):
             yield "error", at, "Looks like a secret that is sent with every call; credentials come from the connection."
 
 
@@ -94,7 +95,13 @@ def _is_sent(at: tuple[str | int, ...]) -> bool:
     )
 
 
-def _looks_random(text: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Whether what has such a name is a credential, or a part of one."""
+    return _NAMED.search(_CAMEL.sub("_", name)) is not None
+
+
+def looks_random(text: str) -> bool:
+    """Whether a text looks drawn by lot, as tokens and keys are."""
     plain = text.partition(" ")[2] if re.match(r"(Bearer|Basic|Token) ", text) else text
     if len(plain) < _LEAST or "{" in plain or not re.fullmatch(r"[A-Za-z0-9_+/=.~-]+", plain):
         return False

@@ -1,0 +1,1 @@
+"""Examples made of what an API really answered."""
