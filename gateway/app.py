@@ -113,6 +113,7 @@ from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.room import Room
 from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.worker import Worker
@@ -520,6 +521,7 @@ async def _services(
             clock=clock,
         ),
         health=health,
+        room=Room(settings.body_room),
         stop_taking=worker.stop_taking,
         sessions=sessions,
         id_tokens=IdTokens(openid, members, orgs, plans),
