@@ -423,6 +423,7 @@ async def test_readyz_says_no_while_healthz_says_yes_during_a_drain(tmp_path: Pa
         assert alive.headers["Connection"] == "close"
 
 
+@pytest.mark.failure("R20")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_calls_in_flight_finish_after_sigterm_and_nobody_new_is_let_in(tmp_path: Path, workers: int) -> None:
     async with (
@@ -448,6 +449,7 @@ async def test_calls_in_flight_finish_after_sigterm_and_nobody_new_is_let_in(tmp
     assert runs == [("completed", 201)] * 20
 
 
+@pytest.mark.failure("R20")
 async def test_a_call_that_outlasts_the_drain_is_cut_and_its_run_says_that_nobody_knows(tmp_path: Path) -> None:
     async with (
         serve(GitHub()) as github,
@@ -470,6 +472,7 @@ async def test_a_call_that_outlasts_the_drain_is_cut_and_its_run_says_that_nobod
     assert runs == [("unknown", "unknown")]
 
 
+@pytest.mark.failure("R20")
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path, workers: str) -> None:
     async with (
@@ -519,6 +522,7 @@ async def test_workers_that_cannot_start_say_why_once(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- the database
 
 
+@pytest.mark.failure("R35")
 async def test_two_gateways_serve_from_one_sqlite_file(tmp_path: Path) -> None:
     async with serve(GitHub()) as github:
         arguments = ["-m", "gateway", "serve", "--port", "0"]
@@ -537,6 +541,7 @@ async def test_two_gateways_serve_from_one_sqlite_file(tmp_path: Path) -> None:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.failure("R06")
 async def test_a_locked_database_refuses_writes_before_anything_is_sent_and_reads_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -558,6 +563,7 @@ async def test_a_locked_database_refuses_writes_before_anything_is_sent_and_read
         assert again.json()["status"] == 201
 
 
+@pytest.mark.failure("R08")
 async def test_a_postgresql_that_is_down_refuses_writes_before_anything_is_sent_and_comes_back(tmp_path: Path) -> None:
     try:
         with postgres_server(fsync=False) as server:
@@ -583,6 +589,7 @@ async def test_a_postgresql_that_is_down_refuses_writes_before_anything_is_sent_
         lacking(str(error))
 
 
+@pytest.mark.failure("R01")
 async def test_an_answered_write_is_on_record_after_kill_9(tmp_path: Path) -> None:
     async with serve(GitHub()) as github:
         arguments = ["-m", "gateway", "serve", "--port", "0"]

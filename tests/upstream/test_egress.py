@@ -361,6 +361,7 @@ async def test_our_own_public_name_is_refused_at_its_port() -> None:
     assert await egress.resolve(url("gw.example", 8443))
 
 
+@pytest.mark.failure("R30")
 async def test_a_silent_name_server_ends_the_call_and_disturbs_no_other() -> None:
     names = Names(quick=["93.184.216.34"])
     egress = Egress(NOBODY, lookup=names, deadline=0.2, threads=4)
@@ -381,6 +382,7 @@ async def test_a_silent_name_server_ends_the_call_and_disturbs_no_other() -> Non
     await upstream.close()
 
 
+@pytest.mark.failure("R30")
 async def test_a_flood_of_unknown_names_holds_a_bounded_number_of_threads() -> None:
     names = Names()
     names.speaks.clear()
