@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 import aiohttp
@@ -514,7 +514,7 @@ async def test_a_valkey_that_is_flushed_under_load_doubles_no_work(tmp_path: Pat
         load = [asyncio.create_task(client(number)) for number in range(6)]
         flushes = 0
         with socket.create_connection(("127.0.0.1", cache.port), timeout=5) as connection:
-            while len(answers) < 100:
+            while len(answers) < 60:
                 connection.sendall(b"FLUSHALL\r\n")
                 assert connection.recv(64).startswith(b"+OK")
                 flushes += 1
@@ -606,18 +606,62 @@ async def test_more_bodies_than_memory_are_refused_and_the_process_lives_on(tmp_
                 return got.status, (await got.json()).get("error", ""), got.headers.get("Retry-After", "")
 
         calls = [asyncio.create_task(send(raw)) for _ in range(40)]
-        refused, _ = await asyncio.wait(calls, timeout=2)
+
+        async def all_are_decided() -> bool:
+            return len(reached) + sum(call.done() for call in calls) == 40
+
+        await until(all_are_decided)
+        assert sum(call.done() for call in calls) == 32
         # Small ones find room beside them.
         assert (await running.ask("GET", "/v1/verify")).status == 200
         assert (await running.ask("POST", "/api-keys", body={"name": "small"})).status == 201
         gate.set()
         answers = await asyncio.gather(*calls)
         assert {*answers} == {(200, "", ""), (503, "overloaded", "1")}
-        assert len(refused) == 32 and sorted(reached)[0] > 8_000_000 and len(reached) == 8
+        assert len(reached) == 8 and min(reached) > 8_000_000
         # The room is given back, and whoever sends too much is told that it is too much.
         assert (await send(raw))[0] == 200
         assert (await send(raw + b" " * 1024))[:2] == (413, "payload_too_large")
         assert running.process.returncode is None and peak_mb(pid) - before < 4 * 128 / 2
+
+
+#: Bodies up to the limits of size and of values, each the worst for another step of reading one.
+HEAVY = {
+    "a long text": (b'"' + b"x" * (8 * 1024**2 - 50) + b'"', 200),
+    "escapes": (b'"' + rb"\u0041" * (8 * 1024**2 // 6 - 20) + b'"', 200),
+    "quotes in a text": (b'"' + rb"\"" * (4 * 1024**2 - 50) + b'"', 200),
+    "brackets in a text": (b'"' + b"[{," * (8 * 1024**2 // 3 - 50) + b'"', 200),
+    "depth": (b"[" * (8 * 1024**2 - 50), 400),
+    "many values": (b"[" + b",".join([b"[]"] * 49_000) + b"]", 400),
+    "many names": (b"{" + b",".join(b'"%d":1' % number for number in range(99_000)) + b"}", 400),
+    "more values than are read": (b"[" + b"1," * (4 * 1024**2 - 50) + b"1]", 400),
+}
+
+
+@pytest.mark.failure("R29")
+async def test_no_body_keeps_the_loop_from_others_for_long(tmp_path: Path) -> None:
+    """By the CPU time of one turn of the loop, which other programs of the machine do not lengthen much."""
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        before = thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = thread_time()
+            longest, before = max(longest, now - before), now
+
+    async with workshop(tmp_path) as (running, _):
+        headers = {"Authorization": f"Bearer {running.org.live}", "Content-Type": "application/json"}
+        watching = asyncio.create_task(watch())
+        for what, (note, status) in HEAVY.items():
+            body = io.BytesIO(b'{"params":{"note":' + note + b"}}")
+            longest = 0.0
+            async with running.session.post(f"{running.url}/v1/shop/send", data=body, headers=headers) as answer:
+                assert (answer.status, what) == (status, what)
+            # Some 130 ms for the names, a third of that for the others.
+            assert longest < 0.4, what
+        watching.cancel()
 
 
 # ------------------------------------------------------------------------------------------------------- the list
