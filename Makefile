@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: run test install dev lint fuzz crash bench help lock
+.PHONY: run test install dev lint fuzz crash soak bench help lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ crash: dev ## Kill processes again and again while they work, on both databases
 	$(BIN)/python -m tests.crash.herd
 	$(BIN)/python -m tests.crash.calls --database sqlite
 	$(BIN)/python -m tests.crash.calls --database postgresql
+
+soak: dev ## Load a process for an hour, and see whether anything grows
+	$(BIN)/python -m tests.crash.soak --minutes 60
 
 bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
 	$(BIN)/python -m benchmarks.bench_call

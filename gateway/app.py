@@ -27,6 +27,7 @@ from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.room import Room
 from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.wiring.calls import open_calls
@@ -159,6 +160,7 @@ async def _services(ground: Ground) -> Services:
         webhooks=messages.webhooks,
         hooks=messages.hooks,
         health=calls.health,
+        room=Room(ground.settings.body_room),
         stop_taking=calls.worker.stop_taking,
         sessions=people.sessions,
         id_tokens=people.id_tokens,

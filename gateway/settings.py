@@ -218,6 +218,9 @@ class Settings:
     )
     webhook_rate: float = _option(20.0, _rate, "Deliveries a second to one webhook, after an outage too.")
     body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
+    body_room: int = _option(
+        128 * 1024**2, _size, "What the bodies of all requests under way may take; of one org half. More are refused."
+    )
     response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
     file_limit: int = _option(100 * 1024**2, _size, "Largest file, given for a call or answered by one.")
     file_retention: int = _option(86400, _days, "How long files are kept: 1d, 12h, or seconds.")
@@ -325,6 +328,8 @@ def check_together(settings: Settings, installation: Installation) -> None:
         raise BadSetting(f"{PREFIX}SIGNUP=open lets strangers make orgs: it needs {PREFIX}TENANCY=separate")
     if settings.signup == "open" and settings.signup_plan is None:
         raise BadSetting(f"{PREFIX}SIGNUP=open needs {PREFIX}SIGNUP_PLAN: strangers must have limits")
+    if settings.body_room < 2 * settings.body_limit:
+        raise BadSetting(f"{PREFIX}BODY_ROOM must be at least twice {PREFIX}BODY_LIMIT: an org may have half of it")
     if settings.signup_plan is not None and settings.signup_plan not in installation.plans:
         near = nearest(settings.signup_plan, installation.plans)
         hint = f"; did you mean {near!r}?" if near else ""

@@ -165,6 +165,7 @@ async def test_what_the_upstream_says_is_left_goes_before_what_is_declared(tmp_p
         assert len(upstream.came) == 3
 
 
+@pytest.mark.failure("R14")
 @pytest.mark.parametrize("limits", [None, {"concurrency": 100}])
 async def test_a_retry_after_is_obeyed_whether_a_limit_was_declared_or_not(
     tmp_path: Path, limits: dict[str, Any] | None
@@ -180,6 +181,7 @@ async def test_a_retry_after_is_obeyed_whether_a_limit_was_declared_or_not(
         assert len(upstream.came) == 2
 
 
+@pytest.mark.failure("R14")
 @pytest.mark.parametrize(
     ("headers", "low", "high"),
     [

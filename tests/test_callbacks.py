@@ -311,6 +311,7 @@ async def test_a_process_that_dies_before_it_delivers_leaves_that_to_another(
     assert len({seen.body for seen in receiver.seen}) == 1
 
 
+@pytest.mark.failure("R03")
 async def test_every_run_is_called_back_though_workers_are_killed(
     tmp_path: Path, database_setting: dict[str, Any]
 ) -> None:

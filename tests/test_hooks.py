@@ -484,6 +484,7 @@ async def test_an_integration_that_is_turned_off_takes_nothing_in(tmp_path: Path
 # -------------------------------------------------------------------------------------------------------- durability
 
 
+@pytest.mark.failure("R01")
 async def test_what_was_answered_200_survives_a_kill(tmp_path: Path, database_setting: dict[str, Any]) -> None:
     """T172: killed right after the answer, again and again."""
     definitions = write_definitions(tmp_path, keyed_definition("http://127.0.0.1:1", "gitlab", webhooks=GITLAB))

@@ -35,6 +35,7 @@ def letters_beyond_ascii() -> bytes:
     return json.dumps({"items": [{"text": text} for _ in range(38_000)]}, ensure_ascii=False).encode()
 
 
+@pytest.mark.failure("R28", "R29")
 @pytest.mark.parametrize("made", [records, numbers, letters_beyond_ascii])
 async def test_twenty_megabytes_are_cut_in_bounded_memory_and_every_byte_is_in_reach(
     tmp_path: Path, made: Callable[[], bytes]

@@ -212,6 +212,7 @@ async def test_whatever_the_upstream_answers_is_the_answer(tmp_path: Path, statu
         assert (answer.status, answer.json()["status"], upstream.count("/look")) == (200, status, 1)
 
 
+@pytest.mark.failure("R15")
 async def test_an_upstream_that_never_answers_is_left_alone_for_a_while(tmp_path: Path, clock: HandClock) -> None:
     async with workshop(tmp_path, clock=clock) as (running, upstream):
         upstream.statuses = [-1] * 100

@@ -380,6 +380,7 @@ def test_a_client_secret_comes_by_stdin_and_lies_sealed(operator: Operator) -> N
 # --------------------------------------------------------------------------------------- backup, restore, copy
 
 
+@pytest.mark.failure("R33")
 async def test_a_backup_taken_under_load_holds_all_that_was_answered_before_it(
     operator: Operator, tmp_path: Path
 ) -> None:
@@ -442,6 +443,7 @@ def test_a_backup_with_its_key_needs_nothing_else(operator: Operator, tmp_path: 
     assert all(key not in path.read_bytes() for path in other.data.glob("skillway.db*"))
 
 
+@pytest.mark.failure("R33")
 def test_a_restore_under_another_key_or_without_one_is_refused_and_leaves_nothing(
     operator: Operator, tmp_path: Path
 ) -> None:

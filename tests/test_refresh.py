@@ -69,6 +69,7 @@ async def test_200_calls_at_the_end_of_a_token_refresh_it_once(desk: Desk, clock
     assert await _state(desk.running) == ["active"]
 
 
+@pytest.mark.failure("R18")
 async def test_four_processes_refresh_once_at_every_end_of_a_token(
     tmp_path: Path, server: Provider, database_setting: dict[str, str]
 ) -> None:
@@ -88,6 +89,7 @@ async def test_four_processes_refresh_once_at_every_end_of_a_token(
         assert await _state(desks[3].running) == ["active"]
 
 
+@pytest.mark.failure("R17")
 async def test_four_processes_keep_a_token_of_two_seconds_alive(
     tmp_path: Path, database_setting: dict[str, str]
 ) -> None:
@@ -152,6 +154,7 @@ async def test_a_token_that_comes_after_the_disconnect_is_revoked_and_not_kept(
 # -- a 401 of the upstream -------------------------------------------------------------------------
 
 
+@pytest.mark.failure("R17")
 @pytest.mark.parametrize("action", ["whoami", "create"])
 async def test_a_401_is_followed_by_one_refresh_and_one_repetition(
     running: RunningGateway, tokens: Numbered, action: str
@@ -353,6 +356,7 @@ async def pair(tmp_path: Path, tokens: Numbered, database_setting: dict[str, str
             yield Pair(first=first, second=second, database=database_setting)
 
 
+@pytest.mark.failure("R18")
 async def test_a_process_that_was_stopped_past_its_lease_overwrites_nothing(pair: Pair, tokens: Numbered) -> None:
     """T108: its late answer loses the compare-and-swap; the newest refresh token stays."""
     tokens.expire()
@@ -433,6 +437,7 @@ async def test_a_kill_between_the_providers_answer_and_our_commit_costs_that_gra
         assert await second.login(user="u-2") == "bob"
 
 
+@pytest.mark.failure("R21")
 async def test_a_process_that_is_told_to_end_stores_what_it_was_given(pair: Pair, tokens: Numbered) -> None:
     tokens.expire()
     hold = tokens.hold()

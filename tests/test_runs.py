@@ -101,6 +101,7 @@ async def test_no_answer_of_a_write_is_a_run_that_nobody_knows_of(shop: Shop) ->
     assert upstream.count("/send") == 1
 
 
+@pytest.mark.failure("R14")
 async def test_a_busy_upstream_is_asked_again_where_that_is_safe(shop: Shop) -> None:
     running, upstream = shop
     upstream.statuses, upstream.headers = [503, 503], {"Retry-After": "1"}
@@ -180,6 +181,7 @@ async def test_a_call_that_ends_in_time_knows_no_ceiling(tmp_path: Path) -> None
         assert (answer.status, answer.json()["outcome"]) == (502, "unknown")
 
 
+@pytest.mark.failure("R20")
 async def test_a_run_that_outlives_the_drain_ends_unknown(tmp_path: Path, postgres_url: str) -> None:
     settings: dict[str, Any] = {"sync_ceiling": "0.3", "drain": "1", "database_url": postgres_url}
     async with workshop(tmp_path, replicas=2, **settings) as ((first, second), upstream):
@@ -388,6 +390,7 @@ async def test_short_work_goes_before_long_work(tmp_path: Path) -> None:
         assert [path for path, _, _ in upstream.seen][1] == "/put"
 
 
+@pytest.mark.failure("R03")
 async def test_a_run_whose_process_is_killed_is_taken_over_or_told_as_unknown(
     tmp_path: Path, postgres_url: str
 ) -> None:

@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "retention": ("12h", 12 * 3600, "a week"),
     "webhook_rate": ("0.5", 0.5, "0"),
     "body_limit": ("512KiB", 512 * 1024, "8MB"),
+    "body_room": ("64MiB", 64 * 1024**2, "0"),
     "response_limit": ("1 GiB", 1024**3, "-1"),
     "file_limit": ("1000", 1000, "-1"),
     "file_retention": ("2d", 172800, "2w"),

@@ -30,6 +30,7 @@ from tests.harness import ROOT, environment, make_org
 NODE = ROOT / "tests" / "fakes" / "standardwebhooks"
 
 
+@pytest.mark.failure("R03")
 async def test_every_event_is_delivered_though_workers_are_killed(
     tmp_path: Path, database_setting: dict[str, Any]
 ) -> None:
@@ -39,6 +40,7 @@ async def test_every_event_is_delivered_though_workers_are_killed(
     assert figures["answered_with_failures"] > 50
 
 
+@pytest.mark.failure("R19")
 async def test_a_worker_that_froze_past_its_lease_changes_nothing_when_it_wakes(
     tmp_path: Path, database_setting: dict[str, Any]
 ) -> None:
@@ -92,6 +94,7 @@ async def test_a_worker_that_froze_past_its_lease_changes_nothing_when_it_wakes(
             assert verified(seen, made["secret"])["type"] == "api_key.created"
 
 
+@pytest.mark.failure("R26")
 async def test_a_backlog_waits_its_turn_when_a_process_starts(tmp_path: Path) -> None:
     """R26 in small: what has piled up does not keep the API from answering."""
     environ = environment(tmp_path, None, None, {})

@@ -429,6 +429,7 @@ async def test_every_attempt_sends_the_same_bytes_and_id_with_a_fresh_signature(
 # ------------------------------------------------------------------------------------------------- trying again
 
 
+@pytest.mark.failure("R32")
 async def test_the_whole_schedule_goes_over_75_hours_and_ends_dead(
     running: RunningGateway, receiver: Running[Receiver], clock: HandClock
 ) -> None:
@@ -463,6 +464,7 @@ async def test_the_whole_schedule_goes_over_75_hours_and_ends_dead(
     assert receiver.seen[-1].header("webhook-id") == receiver.seen[0].header("webhook-id")
 
 
+@pytest.mark.failure("R32")
 async def test_after_five_days_of_nothing_but_failures_the_webhook_is_disabled(
     running: RunningGateway, receiver: Running[Receiver], clock: HandClock
 ) -> None:
@@ -661,6 +663,7 @@ async def test_deliveries_are_paged_newest_first(running: RunningGateway, receiv
         assert (await running.ask("GET", path + wrong)).json()["error"] == "bad_request"
 
 
+@pytest.mark.failure("R31")
 async def test_a_delivery_that_no_worker_survived_is_given_up_and_can_be_replayed(
     running: RunningGateway, receiver: Running[Receiver], clock: HandClock
 ) -> None:

@@ -12,7 +12,7 @@ from gateway.core.hooks import MOST_BODY, HookWish
 from gateway.core.keys import Principal
 from gateway.rest.shapes import HOOK, MADE_HOOK
 from gateway.web.answers import json_answer
-from gateway.web.bodies import BODY_DEADLINE
+from gateway.web.bodies import BODY_DEADLINE, make_room
 from gateway.web.context import LAST, services
 from gateway.web.operations import SLUG, Answer, Asked, Field, operation, text
 from gateway.web.shapes import TEXT, listed, shape
@@ -171,6 +171,8 @@ async def _read(request: web.Request) -> bytes:
     try:
         if (request.content_length or 0) > MOST_BODY:
             raise _too_large(request)
+        if not request.content.is_eof():
+            make_room(request, MOST_BODY)
         async with asyncio.timeout(BODY_DEADLINE):
             async for chunk in request.content.iter_any():
                 body += chunk

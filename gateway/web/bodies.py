@@ -12,22 +12,25 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.errors import Refusal
 from gateway.core.strict_json import NotStrictJson, parse
-from gateway.web.context import LAST
+from gateway.web.context import LAST, PRINCIPAL, ROOM, services
 from gateway.web.operations import Asked, Field, Operation
 from skills_catalog.names import nearest
 
 #: Seconds for a request body to arrive, whatever its size: 8 MiB in that time is a slow line.
 BODY_DEADLINE = 30.0
+#: Milliseconds after which somebody else's body may be gone.
+_PAUSE = 1000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 async def read(request: web.Request) -> bytes:
-    """The body, within the deadline and the limit."""
+    """The body, within the deadline and the limit, where there is room for it."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal("unsupported_media_type", "Send the body uncompressed.")
     if request.content.is_eof():
         # It came with the head: nothing to wait for, and no timer to set.
         return await request.read()
+    make_room(request, request.client_max_size)
     try:
         async with asyncio.timeout(BODY_DEADLINE):
             return await request.read()
@@ -37,6 +40,30 @@ async def read(request: web.Request) -> bytes:
     except (ConnectionError, RequestPayloadError):
         request[LAST] = True
         raise Refusal("bad_request", "The body broke off, or its chunks are malformed.") from None
+
+
+def make_room(request: web.Request, most: int) -> None:
+    """Sets room aside for a body of `most` bytes, or of as many as it says, until the request is over.
+
+    Raises `overloaded` where there is none.
+    """
+    if ROOM in request:
+        return
+    who = request.get(PRINCIPAL)
+    length = request.content_length
+    held = ("" if who is None else who.org, most if length is None else min(length, most))
+    if not services(request).room.take(*held):
+        # It is not read, so nothing can follow it.
+        request[LAST] = True
+        message = "Too many large requests are under way, and this one was not read."
+        raise Refusal("overloaded", message, retryable=True, retry_after_ms=_PAUSE)
+    request[ROOM] = held
+
+
+def give_room_back(request: web.Request) -> None:
+    """What `make_room` set aside, if it did: the request is over."""
+    if (held := request.get(ROOM)) is not None:
+        services(request).room.give_back(*held)
 
 
 async def read_asked(request: web.Request, operation: Operation) -> Asked:

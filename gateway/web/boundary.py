@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
 from gateway.web.answers import refusal_answer
+from gateway.web.bodies import give_room_back
 from gateway.web.context import LAST, MORE_HEADERS, PRINCIPAL, RATE, REQUEST_ID, services
 from gateway.web.peers import peer_of
 
@@ -39,6 +40,8 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         response = _from_http(request, error)
     except Exception as error:
         response = _failed(request, request_id, error)
+    finally:
+        give_room_back(request)
     ours = services(request)
     if not response.prepared:
         response.headers.update(standing_headers(request))

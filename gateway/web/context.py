@@ -36,6 +36,7 @@ from gateway.core.webhooks import Webhooks
 from gateway.settings import Settings
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
+from gateway.web.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ class Services:
     webhooks: Webhooks
     hooks: Hooks
     health: Health
+    room: Room
     #: From here on this process takes up no further run.
     stop_taking: Callable[[], None]
     request_log: RequestLog
@@ -84,6 +86,8 @@ RATE = web.RequestKey("rate", Rate)
 PRINCIPAL = web.RequestKey("principal", Principal)
 #: What else every answer to the request carries: that its route or action is deprecated.
 MORE_HEADERS = web.RequestKey("more_headers", Mapping[str, str])
+#: Whose part of the room for bodies the request has, and how much of it.
+ROOM = web.RequestKey("room", tuple[str, int])
 #: Set where the connection is closed after the answer: what follows on it cannot be told apart from the body.
 LAST = web.RequestKey("last", bool)
 

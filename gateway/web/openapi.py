@@ -23,7 +23,7 @@ WITH_KEY = (
     *("unauthorized", "api_key_invalid", "api_key_revoked", "api_key_expired"),
     *("forbidden", "rate_limited"),
 )
-WITH_BODY = ("payload_too_large", "unsupported_media_type")
+WITH_BODY = ("payload_too_large", "unsupported_media_type", "overloaded")
 
 REFUSAL = shape(
     "There is no answer to give: why, and what to do.",

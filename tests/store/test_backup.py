@@ -302,6 +302,7 @@ async def test_a_backup_of_an_older_schema_is_brought_up_to_date(
     assert (row["id"], row["motto"]) == (filled.org.id, None)
 
 
+@pytest.mark.failure("R33")
 async def test_a_backup_beside_writers_is_from_one_moment(filled: Filled, tmp_path: Path) -> None:
     """Each transaction writes two rows that belong together; a backup has both of them or neither."""
     database = filled.database

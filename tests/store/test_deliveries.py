@@ -198,6 +198,7 @@ async def test_all_are_claimed_once_by_many(queue: Queue, monkeypatch: pytest.Mo
     assert len(got) == 120 and set(got.values()) == {1}
 
 
+@pytest.mark.failure("R19")
 async def test_a_claim_runs_out_and_the_late_finisher_changes_nothing(queue: Queue) -> None:
     """R19: fenced by the attempt's number."""
     await queue.subscribe()
@@ -331,6 +332,7 @@ async def test_what_is_for_a_suspended_org_waits_until_it_is_resumed(queue: Queu
     assert len(await queue.claim()) == 1
 
 
+@pytest.mark.failure("R31")
 async def test_one_that_kills_every_worker_is_given_up(queue: Queue) -> None:
     """R31: the attempts are counted when they begin."""
     await queue.subscribe()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.store.database import Database
 from gateway.store.leases import SqlLeases
 from tests.store.samples import Clock, until
@@ -58,6 +60,7 @@ async def test_leases_of_different_names_do_not_meet(database: Database) -> None
     assert await leases.acquire("two", "b", 30)
 
 
+@pytest.mark.failure("R25")
 async def test_the_databases_own_clock_ends_a_lease(database: Database) -> None:
     leases = SqlLeases(database)
     assert await leases.acquire("refresh", "a", 0.05)

@@ -87,6 +87,7 @@ async def test_the_next_migration_keeps_a_copy_from_before(empty: Database, tmp_
         assert copy.execute("SELECT * FROM sqlite_master WHERE name = 'notes'").fetchall() == []
 
 
+@pytest.mark.failure("R24")
 async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path: Path, folder: Path) -> None:
     await migrate(empty, tmp_path, folder=folder)
     before = await tables(empty)
@@ -114,6 +115,7 @@ async def test_a_migration_changed_afterwards_is_refused(empty: Database, tmp_pa
         await migrate(empty, tmp_path, folder=folder)
 
 
+@pytest.mark.failure("R24")
 async def test_a_migration_killed_half_way_runs_again_from_its_start(tmp_path: Path, folder: Path) -> None:
     data = tmp_path / "data"
     async with opened(None, data) as database:

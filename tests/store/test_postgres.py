@@ -38,6 +38,7 @@ async def database(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Post
     await opened.close()
 
 
+@pytest.mark.failure("R08")
 async def test_after_a_crash_the_server_is_used_again_at_once(
     server: PostgresServer, database: PostgresDatabase
 ) -> None:
@@ -73,6 +74,7 @@ async def test_runs_outlast_a_crash_of_the_server(server: PostgresServer, databa
     await runs.close()
 
 
+@pytest.mark.failure("R08")
 async def test_a_server_that_hangs_is_given_up_in_time_and_its_connections_dropped(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ async def test_a_session_killed_by_the_server_is_replaced(server: PostgresServer
     assert [*await orgs.list()] == []
 
 
+@pytest.mark.failure("R10")
 async def test_every_statement_stands_inside_a_transaction_and_leaves_no_state(
     server: PostgresServer, database: PostgresDatabase
 ) -> None:

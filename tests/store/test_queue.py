@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gateway.core.keys import Org
 from gateway.store.database import Database
 from gateway.store.queue import SqlQueue
@@ -19,6 +21,7 @@ async def add(queue: SqlQueue, org: Org, *, due_at: float) -> str:
     return run.id
 
 
+@pytest.mark.failure("R25")
 async def test_a_replica_whose_clock_is_ahead_or_behind_puts_runs_in_line_for_now(
     database: Database, vault: Vault, org: Org
 ) -> None:
@@ -34,6 +37,7 @@ async def test_a_replica_whose_clock_is_ahead_or_behind_puts_runs_in_line_for_no
         await database.execute("DELETE FROM runs WHERE id IN (:one, :other)", one=run_id, other=later)
 
 
+@pytest.mark.failure("R25")
 async def test_runs_in_line_do_not_wait_for_a_clock_that_was_set_back(
     database: Database, vault: Vault, org: Org, clock: Clock
 ) -> None:

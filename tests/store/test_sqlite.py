@@ -74,6 +74,7 @@ async def test_loose_modes_are_mended_but_a_shared_folder_is_left_alone(tmp_path
     assert mode(shared) == 0o1777 and mode(shared / "skillway.db") == 0o600
 
 
+@pytest.mark.failure("R02")
 async def test_the_promised_settings_are_on(database: SqliteDatabase) -> None:
     async with database.transaction() as transaction:
         for name, promised in (
@@ -86,6 +87,7 @@ async def test_the_promised_settings_are_on(database: SqliteDatabase) -> None:
             assert row is not None and row[name] == promised
 
 
+@pytest.mark.failure("R36")
 @pytest.mark.parametrize(
     ("kind", "refused"),
     [("nfs4", True), ("cifs", True), ("smb3", True), ("fuse.sshfs", True), ("9p", True), ("ext4", False),
@@ -118,6 +120,7 @@ async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         await SqliteDatabase.open(tmp_path / "file" / "skillway.db")
 
 
+@pytest.mark.failure("R06")
 async def test_another_processes_lock_ends_as_unavailable_and_reads_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ async def test_another_processes_lock_ends_as_unavailable_and_reads_go_on(
         assert len(await orgs.list()) == 1
 
 
+@pytest.mark.failure("R06")
 async def test_a_write_waits_for_another_process_and_then_goes_through(database: SqliteDatabase) -> None:
     orgs = SqlOrgs(database)
     with closing(sqlite3.connect(database.path, isolation_level=None)) as holder:
@@ -228,6 +232,7 @@ asyncio.run(main())
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.failure("R04")
 async def test_a_full_disk_refuses_writes_and_takes_them_again_once_there_is_room(database: SqliteDatabase) -> None:
     async def allow(pages: int) -> None:
         async with database.transaction() as transaction:
@@ -245,6 +250,7 @@ async def test_a_full_disk_refuses_writes_and_takes_them_again_once_there_is_roo
     assert len(await orgs.list()) == 2
 
 
+@pytest.mark.failure("R05")
 @pytest.mark.parametrize("end", ["awaited", "cancelled"])
 async def test_a_disk_that_fails_to_sync_is_not_written_to_again(tmp_path: Path, end: str) -> None:
     """Also where whoever waited for the failing write was cancelled: what fails is known all the same."""

@@ -251,6 +251,7 @@ async def test_an_answer_that_says_it_is_too_large_is_left_out_at_once(upstream:
 # Bombs
 
 
+@pytest.mark.failure("R28")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
 async def test_a_bomb_is_left_out_and_never_in_memory(upstream: HttpUpstream, encoding: str) -> None:
     packed(encoding, BOMB_BYTES)
@@ -312,6 +313,7 @@ async def test_a_slow_reader_of_a_stream_slows_the_upstream_and_costs_no_deadlin
 # What fails, and what that means
 
 
+@pytest.mark.failure("R13")
 @pytest.mark.parametrize(
     ("behaviour", "codes"),
     [
@@ -354,6 +356,7 @@ async def test_a_broken_answer_ends_in_time_with_its_code_and_its_connection_clo
         await asyncio.wait_for(fake.deserted(), 2)
 
 
+@pytest.mark.failure("R13")
 async def test_an_upload_that_nobody_reads_ends_in_time(upstream: HttpUpstream) -> None:
     async with hostile("deaf") as fake:
         failed = await failure(upstream, ask(fake.base_url, "POST", body=b"x" * 20_000_000, timeout=0.4))
@@ -490,6 +493,7 @@ async def test_calls_at_once_each_get_their_own_answer(upstream: HttpUpstream) -
     assert [json.loads(answer.body)["line"] for answer in answers] == [f"GET /{n} HTTP/1.1" for n in range(50)]
 
 
+@pytest.mark.failure("R16")
 @pytest.mark.parametrize("when", ["idle", "next_request"])
 async def test_reads_survive_every_stale_connection(upstream: HttpUpstream, when: str) -> None:
     async with hostile("stale_keepalive", when=when) as fake:
@@ -497,6 +501,7 @@ async def test_reads_survive_every_stale_connection(upstream: HttpUpstream, when
             assert (await upstream.send(ask(fake.base_url), limit=100)).status == 200
 
 
+@pytest.mark.failure("R16")
 async def test_a_write_is_never_done_twice_over_stale_connections(upstream: HttpUpstream) -> None:
     """Closed while idle: nearly always seen in time, and then a fresh one is taken. What was sent is not repeated."""
     async with hostile("stale_keepalive") as fake:
@@ -508,6 +513,7 @@ async def test_a_write_is_never_done_twice_over_stale_connections(upstream: Http
     assert len(failures) <= 3
 
 
+@pytest.mark.failure("R16")
 async def test_a_write_that_was_sent_over_a_stale_connection_is_unknown_and_not_repeated(
     upstream: HttpUpstream,
 ) -> None:

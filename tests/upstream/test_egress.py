@@ -361,6 +361,7 @@ async def test_our_own_public_name_is_refused_at_its_port() -> None:
     assert await egress.resolve(url("gw.example", 8443))
 
 
+@pytest.mark.failure("R30")
 async def test_a_silent_name_server_ends_the_call_and_disturbs_no_other() -> None:
     names = Names(quick=["93.184.216.34"])
     egress = Egress(NOBODY, lookup=names, deadline=0.2, threads=4)
@@ -381,12 +382,18 @@ async def test_a_silent_name_server_ends_the_call_and_disturbs_no_other() -> Non
     await upstream.close()
 
 
+@pytest.mark.failure("R30")
 async def test_a_flood_of_unknown_names_holds_a_bounded_number_of_threads() -> None:
-    names = Names()
-    names.speaks.clear()
+    names = Names(known=["93.184.216.34"])
     egress = Egress(NOBODY, lookup=names, deadline=0.2, threads=4)
-    waiting = [asyncio.create_task(egress.resolve(url(f"silent{i}"))) for i in range(50)]
+    await egress.resolve(url("known"))
+    names.asked.clear()
+    names.speaks.clear()
+    waiting = [asyncio.create_task(egress.resolve(url(f"silent{i}"))) for i in range(100)]
     await asyncio.sleep(0)
+    # Other work goes on beside it: what is known needs no thread, and the loop's own threads are others.
+    async with asyncio.timeout(5):
+        assert await egress.resolve(url("known")) and await asyncio.to_thread(int, "1") == 1
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, TimeoutError) for result in results)
     assert len(names.asked) == 4
