@@ -11,6 +11,7 @@ from skills_catalog.definition import Definition, Path, in_seconds, meant, title
 from skills_catalog.model import Deprecation, ErrorHint, Example, Json, Param, RequestTemplate, Skill, Variable
 from skills_catalog.names import RESERVED_ACTIONS, is_reserved_header
 from skills_catalog.params import Wire, body_of, bound_template, check_injections, check_wires, input_schema, read_wires
+from skills_catalog.schemas import check_size, with_definitions
 from skills_catalog.templates import Malformed
 
 MAX_TIMEOUT = 1800.0
@@ -56,7 +57,9 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
     definition.jmespath((*at, "error_when"), spec.get("error_when"))
     if "server" in spec and spec["server"] not in definition.spec.get("servers", {}):
         known = definition.spec.get("servers", {})
-        definition.note((*at, "server"), f"There is no server {spec['server']} under `servers`.{meant(spec['server'], known)}")
+        definition.note(
+            (*at, "server"), f"There is no server {spec['server']} under `servers`.{meant(spec['server'], known)}"
+        )
     scopes, *other_scopes = _scopes(spec.get("scopes", ()))
     return Skill(
         integration=slug,
@@ -66,7 +69,8 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         description=spec["description"].strip(),
         effect=effect,  # type: ignore[arg-type]
         idempotent=spec.get(
-            "idempotent", operation.kind == "query" if operation else template.method in ("GET", "HEAD", "PUT", "DELETE")
+            "idempotent",
+            operation.kind == "query" if operation else template.method in ("GET", "HEAD", "PUT", "DELETE"),
         ),
         scopes=scopes,
         other_scopes=tuple(other_scopes),
@@ -75,6 +79,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         params=params,
         constants=tuple(wire.param for wire in wires if wire.param.is_const),
         input_schema=input_schema(definition, at, spec, params),
+        output_schema=_output(definition, (*at, "output"), spec.get("output")),
         headers=spec.get("headers", {}),
         server=spec.get("server"),
         body=body,
@@ -99,6 +104,16 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         resource=spec.get("resource"),
         idempotency=_idempotency(definition, at, spec.get("idempotency"), params),
     )
+
+
+def _output(definition: Definition, at: Path, schema: Any) -> Mapping[str, Any] | None:
+    """The schema with the definitions that it needs. `true` and `false` say as little as nothing."""
+    if not isinstance(schema, dict):
+        return None
+    before = len(definition.mistakes)
+    definition.schema(at, schema, definition.definitions)
+    check_size(schema, definition.definitions, lambda _, message: definition.note(at, message))
+    return with_definitions(schema, definition.definitions) if len(definition.mistakes) == before else None
 
 
 def _template(definition: Definition, at: Path, line: str) -> RequestTemplate:
@@ -149,7 +164,9 @@ def _check_variables(definition: Definition, at: Path, operation: graphql.Operat
     for wire in wires:
         param = wire.param
         if param.location in ("form", "file") or param.whole or (param.location == "body" and param.spread):
-            definition.note(wire.at, "Params of a GraphQL body are variables: they cannot be forms, files or the whole.")
+            definition.note(
+                wire.at, "Params of a GraphQL body are variables: they cannot be forms, files or the whole."
+            )
         elif param.location == "body":
             filled.setdefault(param.wire[0], []).append(wire)
             if param.wire[0] not in declared:
@@ -181,7 +198,9 @@ def _check_variable_type(definition: Definition, wire: Wire, declared: str) -> N
 
 def _check_path_fields(definition: Definition, at: Path, template: RequestTemplate, auth: Sequence[str]) -> None:
     """A connection field of the path must be one that every connection has which may serve the action."""
-    names = {piece.name for pieces in template.segments for piece in pieces if isinstance(piece, Variable) and piece.is_field}
+    names = {
+        piece.name for pieces in template.segments for piece in pieces if isinstance(piece, Variable) and piece.is_field
+    }
     for field in definition.fields:
         if field.name not in names:
             continue
