@@ -57,9 +57,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
     definition.jmespath((*at, "error_when"), spec.get("error_when"))
     if "server" in spec and spec["server"] not in definition.spec.get("servers", {}):
         known = definition.spec.get("servers", {})
-        definition.note(
-            (*at, "server"), f"There is no server {spec['server']} under `servers`.{meant(spec['server'], known)}"
-        )
+        definition.note((*at, "server"), f"There is no server {spec['server']} under `servers`.{meant(spec['server'], known)}")
     scopes, *other_scopes = _scopes(spec.get("scopes", ()))
     return Skill(
         integration=slug,
@@ -69,8 +67,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         description=spec["description"].strip(),
         effect=effect,  # type: ignore[arg-type]
         idempotent=spec.get(
-            "idempotent",
-            operation.kind == "query" if operation else template.method in ("GET", "HEAD", "PUT", "DELETE"),
+            "idempotent", operation.kind == "query" if operation else template.method in ("GET", "HEAD", "PUT", "DELETE")
         ),
         scopes=scopes,
         other_scopes=tuple(other_scopes),
@@ -79,7 +76,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         params=params,
         constants=tuple(wire.param for wire in wires if wire.param.is_const),
         input_schema=input_schema(definition, at, spec, params),
-        output_schema=_output(definition, (*at, "output"), spec.get("output")),
+        output=_output(definition, (*at, "output"), spec.get("output")),
         headers=spec.get("headers", {}),
         server=spec.get("server"),
         body=body,
@@ -164,9 +161,7 @@ def _check_variables(definition: Definition, at: Path, operation: graphql.Operat
     for wire in wires:
         param = wire.param
         if param.location in ("form", "file") or param.whole or (param.location == "body" and param.spread):
-            definition.note(
-                wire.at, "Params of a GraphQL body are variables: they cannot be forms, files or the whole."
-            )
+            definition.note(wire.at, "Params of a GraphQL body are variables: they cannot be forms, files or the whole.")
         elif param.location == "body":
             filled.setdefault(param.wire[0], []).append(wire)
             if param.wire[0] not in declared:
@@ -198,9 +193,7 @@ def _check_variable_type(definition: Definition, wire: Wire, declared: str) -> N
 
 def _check_path_fields(definition: Definition, at: Path, template: RequestTemplate, auth: Sequence[str]) -> None:
     """A connection field of the path must be one that every connection has which may serve the action."""
-    names = {
-        piece.name for pieces in template.segments for piece in pieces if isinstance(piece, Variable) and piece.is_field
-    }
+    names = {piece.name for pieces in template.segments for piece in pieces if isinstance(piece, Variable) and piece.is_field}
     for field in definition.fields:
         if field.name not in names:
             continue

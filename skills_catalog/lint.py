@@ -117,8 +117,8 @@ def _examples_are_answers(integration: Integration) -> Found:
             if 300 <= example.status < 400 and example.status != 304 and not skill.redirect:
                 message = "A redirect is an answer here; `redirect: follow` would bring what it leads to."
                 yield "warning", (*at, "status"), message
-            if 200 <= example.status < 300 and skill.output_schema is not None:
-                yield from _output_takes(skill.output_schema, (*at, "data"), example.data)
+            if 200 <= example.status < 300 and skill.output is not None:
+                yield from _output_takes(skill.output, (*at, "data"), example.data)
             if (example.status in (204, 205, 304) or skill.request.method == "HEAD") and example.data is not None:
                 yield "error", (*at, "data"), f"A {example.status} to a {skill.request.method} has no body."
 

@@ -68,7 +68,7 @@ async def called(asked: Asked) -> Json:
 
 def digest_of(skill: Skill) -> str:
     """Changes with whatever a model is told of the tool: a client that noted it is not fooled later."""
-    about = [skill.id, skill.description, skill.input_schema, *filter(None, [skill.output_schema])]
+    about = [skill.id, skill.description, skill.input_schema, *filter(None, [skill.output])]
     told = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(told).hexdigest()[:_DIGEST]
 
@@ -98,7 +98,7 @@ def _tool(integration: Integration, skill: Skill, name: str) -> Json:
         "title": f"{integration.name}: {skill.title}",
         "description": described,
         "inputSchema": skill.input_schema,
-        **({"outputSchema": _envelope(skill.output_schema)} if skill.output_schema is not None else {}),
+        **({"outputSchema": _envelope(skill.output)} if skill.output is not None else {}),
         "annotations": _annotations(skill),
         "_meta": {"skillway/action": skill.id, "skillway/effect": skill.effect, "skillway/digest": digest_of(skill)},
     }
