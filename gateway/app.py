@@ -44,7 +44,7 @@ from gateway.core.health import Health
 from gateway.core.hook_functions import HookMissing
 from gateway.core.hook_functions import Hooks as HookFunctions
 from gateway.core.hooks import Hooks
-from gateway.core.id_tokens import IdTokens
+from gateway.core.id_tokens import IdTokens, resource_of
 from gateway.core.ids import new_id
 from gateway.core.kept import AnswerCache, KeptAnswers
 from gateway.core.later import Later, RunWorker
@@ -522,7 +522,7 @@ async def _services(
         health=health,
         stop_taking=worker.stop_taking,
         sessions=sessions,
-        id_tokens=IdTokens(openid, members, orgs, plans),
+        id_tokens=IdTokens(openid, members, orgs, plans, resource_of(public_url)),
         sign_in=SignIn(
             members=members,
             orgs=orgs,
