@@ -198,6 +198,9 @@ class Settings:
     oidc_on_api: bool = _option(
         False, _switch, "Whether the OpenID provider's ID tokens are taken on /v1 beside keys: on or off."
     )
+    mcp_oauth: bool = _option(
+        False, _switch, "Whether /mcp takes the OpenID provider's access tokens beside keys, and says so: on or off."
+    )
     signup: Literal["off", "operator", "oidc", "open"] = _option(
         "off",
         _choice("off", "operator", "oidc", "open"),
@@ -320,6 +323,8 @@ def check_together(settings: Settings, installation: Installation) -> None:
     if settings.oidc_issuer is None and (settings.oidc_client_id is not None or settings.oidc_on_api):
         name = "OIDC_ON_API" if settings.oidc_on_api else "OIDC_CLIENT_ID"
         raise BadSetting(f"{PREFIX}{name} needs {PREFIX}OIDC_ISSUER: the provider")
+    if settings.mcp_oauth and settings.oidc_issuer is None:
+        raise BadSetting(f"{PREFIX}MCP_OAUTH needs {PREFIX}OIDC_ISSUER: whose access tokens are taken")
     if settings.signup == "operator" and settings.signup_token is None:
         raise BadSetting(f"{PREFIX}SIGNUP=operator needs {PREFIX}SIGNUP_TOKEN: the secret that lets somebody sign up")
     if settings.signup == "oidc" and settings.oidc_issuer is None:

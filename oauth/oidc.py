@@ -47,6 +47,9 @@ _LONGEST_TOKEN = 16 * 1024
 #: Characters of an RSA modulus of 2048 bits in base64url.
 _SHORTEST_MODULUS = 342
 
+#: How an access token says what it is (RFC 9068 §4).
+_ACCESS = ("AT+JWT", "APPLICATION/AT+JWT")
+
 Key = RSAKey | ECKey | OKPKey
 T = TypeVar("T")
 
@@ -122,9 +125,17 @@ class OpenIdProvider:
         """
         header = _header(id_token)
         claims = _verified(id_token, await self._key(header))
-        self._check(claims)
+        self._check(claims, self._client_id)
+        self._check_given_to_us(claims)
         if nonce is not None and claims.get("nonce") != nonce:
             raise IdTokenRefused("wrong_nonce")
+        return _identity(self.issuer, claims)
+
+    async def bearer(self, access_token: str, *, audience: str) -> Identity:
+        """Whoever an access token is about that was made for `audience` (RFC 9068 §4). Raises as `identity` does."""
+        header = _header(access_token, _ACCESS)
+        claims = _verified(access_token, await self._key(header))
+        self._check(claims, audience)
         return _identity(self.issuer, claims)
 
     def is_ours(self, token: str) -> bool:
@@ -146,12 +157,12 @@ class OpenIdProvider:
         told = _identity(self.issuer, claims)
         return replace(identity, email=told.email, name=identity.name or told.name)
 
-    def _check(self, claims: Mapping[str, Any]) -> None:
+    def _check(self, claims: Mapping[str, Any], audience: str) -> None:
         registry = JWTClaimsRegistry(
             now=int(self._clock()),
             leeway=_LEEWAY,
             iss={"essential": True, "value": self.issuer},
-            aud={"essential": True, "value": self._client_id},
+            aud={"essential": True, "value": audience},
             sub={"essential": True},
             exp={"essential": True},
             iat={"essential": True},
@@ -165,6 +176,8 @@ class OpenIdProvider:
         if "events" in claims:
             # A logout token, which need not say so in its head.
             raise IdTokenRefused("other_kind")
+
+    def _check_given_to_us(self, claims: Mapping[str, Any]) -> None:
         audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         # Made for several: then it says whom it was given to, and that must be us.
         if claims.get("azp", self._client_id if len(audiences) == 1 else None) != self._client_id:
@@ -300,7 +313,7 @@ def _fitting(keys: Sequence[tuple[Mapping[str, Any], Key]], header: Mapping[str,
 # -- the token -------------------------------------------------------------------------------------
 
 
-def _header(token: str) -> Mapping[str, Any]:
+def _header(token: str, kinds: tuple[str, ...] = ("JWT",)) -> Mapping[str, Any]:
     if len(token) > _LONGEST_TOKEN or not token.isascii() or token.count(".") != 2:
         raise IdTokenRefused("malformed")
     header = _parsed(token.split(".")[0])
@@ -309,8 +322,8 @@ def _header(token: str) -> Mapping[str, Any]:
     if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
         # RFC 7515 §4.1.11: it must be understood, and nothing of the kind is.
         raise IdTokenRefused("malformed")
-    if str(header.get("typ", "JWT")).upper() != "JWT":
-        # RFC 9068 §4, OpenID Connect Back-Channel Logout §2.4: signed by the same keys for the same client, and no ID token.
+    if str(header.get("typ", "JWT")).upper() not in kinds:
+        # RFC 9068 §4, OpenID Connect Back-Channel Logout §2.4: signed by the same keys for the same client, and another kind.
         raise IdTokenRefused("other_kind")
     return header
 

@@ -11,6 +11,7 @@ from skills_catalog.definition import Definition, Path, in_seconds, meant, title
 from skills_catalog.model import Deprecation, ErrorHint, Example, Json, Param, RequestTemplate, Skill, Variable
 from skills_catalog.names import RESERVED_ACTIONS, is_reserved_header
 from skills_catalog.params import Wire, body_of, bound_template, check_injections, check_wires, input_schema, read_wires
+from skills_catalog.schemas import check_size, with_definitions
 from skills_catalog.templates import Malformed
 
 MAX_TIMEOUT = 1800.0
@@ -75,6 +76,7 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         params=params,
         constants=tuple(wire.param for wire in wires if wire.param.is_const),
         input_schema=input_schema(definition, at, spec, params),
+        output=_output(definition, (*at, "output"), spec.get("output")),
         headers=spec.get("headers", {}),
         server=spec.get("server"),
         body=body,
@@ -99,6 +101,16 @@ def read_action(definition: Definition, slug: str, name: str, spec: Mapping[str,
         resource=spec.get("resource"),
         idempotency=_idempotency(definition, at, spec.get("idempotency"), params),
     )
+
+
+def _output(definition: Definition, at: Path, schema: Any) -> Mapping[str, Any] | None:
+    """The schema with the definitions that it needs. `true` and `false` say as little as nothing."""
+    if not isinstance(schema, dict):
+        return None
+    before = len(definition.mistakes)
+    definition.schema(at, schema, definition.definitions)
+    check_size(schema, definition.definitions, lambda _, message: definition.note(at, message))
+    return with_definitions(schema, definition.definitions) if len(definition.mistakes) == before else None
 
 
 def _template(definition: Definition, at: Path, line: str) -> RequestTemplate:

@@ -22,7 +22,7 @@ from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError, Mistake
 from skills_catalog.model import Example, Integration, Json, Lookup, Skill, Variable
 from skills_catalog.strict_yaml import Document
-from skills_catalog.validation import compile_schema, problems
+from skills_catalog.validation import compile_schema, expectation, problems
 
 Severity = Literal["error", "warning", "info"]
 #: Where in the file, what is wrong, and what to do about it.
@@ -117,8 +117,20 @@ def _examples_are_answers(integration: Integration) -> Found:
             if 300 <= example.status < 400 and example.status != 304 and not skill.redirect:
                 message = "A redirect is an answer here; `redirect: follow` would bring what it leads to."
                 yield "warning", (*at, "status"), message
+            if 200 <= example.status < 300 and skill.output is not None:
+                yield from _output_takes(skill.output, (*at, "data"), example.data)
             if (example.status in (204, 205, 304) or skill.request.method == "HEAD") and example.data is not None:
                 yield "error", (*at, "data"), f"A {example.status} to a {skill.request.method} has no body."
+
+
+def _output_takes(output: Mapping[str, Json], at: tuple[str | int, ...], data: Json) -> Found:
+    try:
+        check = compile_schema(output)
+    except (ValidationError, ReferencingError, ValueError):
+        yield "error", at, "The `output` of the action is no usable JSON Schema."
+        return
+    for wrong in check.iter_errors(data):
+        yield "error", (*at, *wrong.instance_path), f"By `output` it {expectation(wrong)}."
 
 
 def _paths_find_something(integration: Integration) -> Found:

@@ -323,6 +323,8 @@ class Skill:
     constants: tuple[Param, ...] = ()
     #: What callers see: a closed JSON Schema object (draft 2020-12), without constants.
     input_schema: Mapping[str, Json]
+    #: What `data` of a success is, where the definition says so: to be read, no answer is held against it.
+    output: Mapping[str, Json] | None = None
     other_scopes: tuple[tuple[str, ...], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Name of the server that it goes to instead of the base URL.

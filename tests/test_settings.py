@@ -37,6 +37,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "oidc_client_id": ("gateway", "gateway", None),
     "oidc_client_secret": ("s3cret", Secret("s3cret"), None),
     "oidc_on_api": ("on", True, "yes"),
+    "mcp_oauth": ("on", True, "yes"),
     "signup": ("operator", "operator", "closed"),
     "signup_token": ("a" * 16, Secret("a" * 16), "a" * 15),
     "signup_plan": ("free", "free", None),

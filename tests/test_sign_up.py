@@ -174,6 +174,7 @@ async def test_open_sign_up_counts_by_the_address_that_a_trusted_proxy_names(tmp
         ({"oidc_issuer": "https://id.example.com"}, "OIDC_CLIENT_ID"),
         ({"oidc_client_id": "x"}, "OIDC_ISSUER"),
         ({"oidc_on_api": "on"}, "OIDC_ISSUER"),
+        ({"mcp_oauth": "on"}, "OIDC_ISSUER"),
     ],
 )
 async def test_settings_that_do_not_go_together_are_told_at_the_start(

@@ -101,6 +101,8 @@ class Discovery:
                 for error in skill.errors
             ],
         }
+        if skill.output is not None:
+            document["output"] = skill.output
         if skill.requires_plan:
             document["requires_plan"] = skill.requires_plan
         if skill.lifecycle:

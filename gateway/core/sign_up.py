@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -162,10 +162,19 @@ class SignUp:
 
 async def checked_identity(openid: OpenIdProvider, token: str) -> Identity:
     """Whoever an ID token is about that came with a request. Raises `unauthorized` or `upstream_unreachable`."""
+    return await _checked(openid.identity(token, nonce=None), "ID token")
+
+
+async def checked_bearer(openid: OpenIdProvider, token: str, audience: str) -> Identity:
+    """Whoever an access token is about that was made for `audience`. Raises the same."""
+    return await _checked(openid.bearer(token, audience=audience), "access token")
+
+
+async def _checked(identity: Awaitable[Identity], what: str) -> Identity:
     try:
-        return await openid.identity(token, nonce=None)
+        return await identity
     except IdTokenRefused as refused:
-        raise Refusal("unauthorized", f"This ID token is not accepted: {refused.reason.replace('_', ' ')}.") from None
+        raise Refusal("unauthorized", f"This {what} is not accepted: {refused.reason.replace('_', ' ')}.") from None
     except IssuerUnusable as error:
         raise Refusal(
             "upstream_unreachable", "The OpenID provider cannot be reached.", outcome="not_sent", retryable=True

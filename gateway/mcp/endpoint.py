@@ -24,6 +24,7 @@ from gateway.mcp.jsonrpc import (
     read_message,
 )
 from gateway.mcp.methods import result_of
+from gateway.mcp.protected import challenge
 from gateway.mcp.rendering import safe
 from gateway.web.answers import json_bytes, refusal_answer
 from gateway.web.auth import principal
@@ -50,7 +51,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
     try:
         _check_origin(request)
         try:
-            who = await principal(request)
+            who = await principal(request, bearer=True)
         except Refusal as refusal:
             if refusal.status == 429 and (message := read_message(await read(request))) is not None:
                 # Only now is it known to be a client's own: an answer it can hand to whoever asked.
@@ -84,6 +85,8 @@ async def serve(request: web.Request) -> web.StreamResponse:
         return json_bytes(answer, status=status, headers=_session(message, era))
     except Refusal as refusal:
         response = refusal_answer(refusal)
+        if refusal.status == 401:
+            response.headers["WWW-Authenticate"] = challenge(request)
         response.body = orjson.dumps(RpcError.of(refusal).body(id))
         return response
     except RpcError as error:

@@ -74,7 +74,7 @@ async def _describe(asked: Asked, given: Mapping[str, Any], options: Mapping[str
     said = asked.ours.discovery.action(asked.who, slug, name)
     about: Json = {"integration": slug, "action": name}
     about |= {one: said[one] for one in ("description", "effect", "parameters")}
-    about |= {one: said[one] for one in ("deprecated", "requires_plan") if one in said}
+    about |= {one: said[one] for one in ("output", "deprecated", "requires_plan") if one in said}
     if said["examples"]:
         example = said["examples"][0]
         about["example"] = {"params": example["params"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -67,7 +68,8 @@ async def called(asked: Asked) -> Json:
 
 def digest_of(skill: Skill) -> str:
     """Changes with whatever a model is told of the tool: a client that noted it is not fooled later."""
-    told = orjson.dumps([skill.id, skill.description, skill.input_schema], option=orjson.OPT_SORT_KEYS)
+    about = [skill.id, skill.description, skill.input_schema, *filter(None, [skill.output])]
+    told = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(told).hexdigest()[:_DIGEST]
 
 
@@ -96,9 +98,25 @@ def _tool(integration: Integration, skill: Skill, name: str) -> Json:
         "title": f"{integration.name}: {skill.title}",
         "description": described,
         "inputSchema": skill.input_schema,
+        **({"outputSchema": _envelope(skill.output)} if skill.output is not None else {}),
         "annotations": _annotations(skill),
         "_meta": {"skillway/action": skill.id, "skillway/effect": skill.effect, "skillway/digest": digest_of(skill)},
     }
+
+
+def _envelope(output: Mapping[str, Any]) -> Json:
+    """What the structured content is. Clients refuse an answer that its schema does not take, and the call is made by then:
+    so whatever else `data` may be, because the service changed or a part was asked for, is taken too."""
+    own = {name: value for name, value in output.items() if name != "$defs"}
+    schema: Json = {
+        "type": "object",
+        "properties": {
+            "status": {"description": "HTTP status that the service answered with."},
+            "data": {"anyOf": [own, {}]},
+            "meta": {"type": "object"},
+        },
+    }
+    return {**schema, "$defs": output["$defs"]} if "$defs" in output else schema
 
 
 def _annotations(skill: Skill) -> dict[str, Any]:

@@ -85,6 +85,7 @@ ACTION = shape(
     examples=listed(shape(cli=TEXT, params=ANY_OBJECT, response=shape(status=COUNT, data=ANY))),
     errors=listed(shape(code=TEXT, status=or_null(COUNT), description=TEXT, fix=TEXT)),
     optional={
+        "output": described(ANY_OBJECT, "JSON Schema of `data` of a success, where the definition has one."),
         "requires_plan": described(TEXT, "The upstream's plan that the account must have."),
         "lifecycle": LIFECYCLE,
         "deprecated": shape(

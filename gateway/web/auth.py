@@ -16,14 +16,19 @@ _IN_QUERY = ("api_key", "apikey", "access_token", "key")
 _SAFE = ("GET", "HEAD")
 
 
-async def principal(request: web.Request, *, session: bool = False, id_token: bool = False) -> Principal:
+async def principal(
+    request: web.Request, *, session: bool = False, id_token: bool = False, bearer: bool = False
+) -> Principal:
     """Who asks. Raises `Refusal` for no key, more than one, one that does not work, or one that asked too often.
 
-    `session` takes a signed-in browser too, `id_token` an ID token where the operator allows it.
+    `session` takes a signed-in browser too, `id_token` an ID token and `bearer` an access token made for MCP, where the
+    operator allows it.
     """
     ours = services(request)
     found = await _member(request) if session and not has_key(request) else None
-    found = found or await _of_key(request, id_token=id_token and ours.settings.oidc_on_api)
+    found = found or await _of_key(
+        request, id_token=id_token and ours.settings.oidc_on_api, bearer=bearer and ours.settings.mcp_oauth
+    )
     request[PRINCIPAL] = found
     resource = request.match_info.route.resource
     rate, refusal = await ours.limits.request(found, f"{request.method} {resource.canonical if resource else '-'}")
@@ -67,8 +72,10 @@ async def _member(request: web.Request) -> Principal | None:
     return found.principal
 
 
-async def _of_key(request: web.Request, *, id_token: bool) -> Principal:
+async def _of_key(request: web.Request, *, id_token: bool, bearer: bool) -> Principal:
     ours, text = services(request), _key(request)
+    if bearer and ours.id_tokens.is_one(text):
+        return await ours.id_tokens.bearer(text)
     if id_token and ours.id_tokens.is_one(text):
         return await ours.id_tokens.principal(text)
     return await ours.access.principal(text)

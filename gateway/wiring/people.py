@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.core.api_keys import ApiKeys
 from gateway.core.devices import Devices
 from gateway.core.form_tokens import FormTokens
-from gateway.core.id_tokens import IdTokens
+from gateway.core.id_tokens import IdTokens, resource_of
 from gateway.core.sessions import Sessions
 from gateway.core.sign_in import SignIn
 from gateway.core.sign_up import SignUp
@@ -97,7 +97,7 @@ def make_people(ground: Ground, tenants: Tenants, connected: Connected) -> Peopl
             key=ground.key_for("device codes"),
             clock=clock,
         ),
-        id_tokens=IdTokens(openid, members, orgs, plans),
+        id_tokens=IdTokens(openid, members, orgs, plans, resource_of(ground.public_url)),
         form_tokens=FormTokens(ground.key_for("forms")),
         session_rows=session_rows,
         sign_in_links=sign_in_links,

@@ -76,6 +76,15 @@ LACKING = [
         "redirect: follow",
     ),
     (
+        "response: {status: 200, data: {id: 9, state: ready}}",
+        "response: {status: 200, data: {id: 9, state: ready}}\n    output: {type: object, properties: {id: {type: string}}}",
+        "error",
+        "example-answers",
+        "response: {status: 200, data: {id: 9",
+        "actions.get_note.examples.0.response.data.id",
+        "By `output` it must be a string",
+    ),
+    (
         "account: user.email",
         "account: user.mail",
         "error",

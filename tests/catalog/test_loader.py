@@ -723,6 +723,14 @@ BROKEN = [
     ("timeout: 1m", "brief: '[}'", "brief", "actions.create_note.brief", "Not a JMESPath"),
     # schemas
     (
+        "timeout: 1m",
+        'output: {type: array, items: {$ref: "#/$defs/tags"}}',
+        "output",
+        "actions.create_note.output.items.$ref",
+        "Did you mean tag?",
+    ),
+    ("timeout: 1m", "output: {type: thing}", "output", "actions.create_note.output.type", "must be one of string"),
+    (
         '$ref: "#/$defs/tag"',
         '$ref: "#/$defs/tags"',
         "tags: {type",

@@ -40,6 +40,8 @@ class FakeIssuer:
     keys: list[dict[str, Any]] = field(default_factory=lambda: [_RSA.as_dict(private=False)])
     #: Claims that every ID token has beside the usual ones; None leaves one out.
     claims: dict[str, Any] = field(default_factory=dict)
+    #: What every token says that it is; None leaves it unsaid.
+    kind: str | None = None
     #: The ID token that the token endpoint gives out instead of a right one.
     planned: str | None = None
     userinfo: dict[str, Any] | None = None
@@ -61,7 +63,7 @@ class FakeIssuer:
         now = int(self.clock())
         usual = {"iss": self.url, "sub": self.login, "aud": self.client_id, "iat": now, "exp": now + 300}
         said = {name: value for name, value in {**usual, **self.claims, **claims}.items() if value is not None}
-        head = {"alg": "ES256" if isinstance(key, ECKey) else "RS256", "kid": key.kid, **(header or {})}
+        head = {"alg": "ES256" if isinstance(key, ECKey) else "RS256", "kid": key.kid, "typ": self.kind, **(header or {})}
         head = {name: value for name, value in head.items() if value is not None}
         return jwt.encode(head, said, key, algorithms=[head["alg"]])
 
@@ -71,7 +73,8 @@ class FakeIssuer:
         """A token that no library would make; with a secret it is signed by HMAC."""
         now = int(self.clock())
         said = {"iss": self.url, "sub": self.login, "aud": self.client_id, "iat": now, "exp": now + 300, **claims}
-        signed = f"{part(header)}.{part(said)}"
+        head = {"typ": self.kind, **header} if self.kind is not None else header
+        signed = f"{part(head)}.{part(said)}"
         return f"{signed}.{part(hmac.digest(secret, signed.encode(), 'sha256')) if secret is not None else signature}"
 
     def approve(self, address: str) -> str:

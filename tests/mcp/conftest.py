@@ -19,6 +19,7 @@ name: Slow
 description: An upstream whose work takes a while.
 base_url: {base_url}
 auth: [{{name: nobody, type: none}}]
+$defs: {{"yes": {{type: boolean, description: Whether it was done.}}}}
 actions:
   ask:
     description: Ask, and wait for the answer.
@@ -31,7 +32,8 @@ actions:
     effect: create
     timeout: 90s
     params: {{name: {{type: string, description: Its name.}}}}
-    examples: [{{params: {{name: x}}, response: {{status: 200, data: {{}}}}}}]
+    output: {{type: object, properties: {{built: {{$ref: "#/$defs/yes"}}}}, required: [built]}}
+    examples: [{{params: {{name: x}}, response: {{status: 200, data: {{built: true}}}}}}]
 """
 
 

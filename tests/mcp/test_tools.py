@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from gateway.mcp.options import BUDGET
@@ -78,6 +79,30 @@ async def test_a_tool_that_changed_since_its_digest_was_noted_is_refused(stage: 
     assert good["structuredContent"]["status"] == 200
     bad = await tool(stage.running, listed["name"], arguments, meta={"skillway/digest": "0" * 16})
     assert bad["structuredContent"]["error"] == "conflict"
+
+
+async def test_what_an_action_says_that_it_answers_stands_beside_what_it_takes(stage: Stage) -> None:
+    """And clients, which refuse what does not fit it, have nothing to refuse: whatever came, the call was made."""
+    listed = (await modern(stage.running, "tools/list", path="/mcp?tools=direct&integration=slow")).json()["result"]
+    said = {one["name"]: one.get("outputSchema") for one in listed["tools"]}
+    assert [name for name, schema in said.items() if schema is not None] == ["slow__build"]
+    schema = said["slow__build"]
+    assert schema["properties"]["data"]["anyOf"][0]["properties"] == {"built": {"$ref": "#/$defs/yes"}}
+    check, ask = jsonschema_rs.validator_for(schema), {"name": "x"}
+    stage.slow.next(json={"unlike": "anything"})
+    drifted = await tool(stage.running, "slow__build", ask)
+    usual = await tool(stage.running, "slow__build", ask)
+    part = await tool(stage.running, "slow__build", ask, meta={"skillway/select": "built"})
+    later = await tool(stage.running, "slow__build", ask, meta={"skillway/async": True})
+    for answer in (drifted, usual, part, later):
+        assert "isError" not in answer and check.is_valid(answer["structuredContent"]), answer
+    read = await tool(stage.running, "describe_skill", {"integration": "slow", "action": "build"})
+    shown = (await stage.running.ask("GET", "/v1/skills/slow/build")).json()
+    assert (
+        read["structuredContent"]["output"]
+        == shown["output"]
+        == schema["properties"]["data"]["anyOf"][0] | {"$defs": schema["$defs"]}
+    )
 
 
 # ------------------------------------------------------------------------------------------------ found and called
