@@ -148,6 +148,10 @@ class Discovery:
             (plan.allow, plan.deny),
         )
 
+    def check_visible(self, principal: Principal, slug: str) -> None:
+        """Raises `not_found` or `scope_not_allowed` for an integration that the key does not see."""
+        self._visible(principal, slug)
+
     def _visible(self, principal: Principal, slug: str) -> Integration:
         integration = self._catalogs.integration(slug)
         check_scope(principal, slug)

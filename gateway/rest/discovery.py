@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from aiohttp import web
 
 from gateway.core.access import user_of
 from gateway.core.keys import Principal
-from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER
+from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER, after, cursor_of
 from gateway.rest.shapes import ACTION as ACTION_SHAPE
 from gateway.rest.shapes import FOUND, INTEGRATION_LISTED, SKILL_FILES
 from gateway.rest.shapes import INTEGRATION as INTEGRATION_SHAPE
 from gateway.web.answers import tagged
-from gateway.web.bodies import bad_field
 from gateway.web.context import services
 from gateway.web.operations import Answer, Asked, number, operation, text
 from gateway.web.shapes import TEXT, listed, shape
@@ -58,11 +54,11 @@ async def integrations(request: web.Request, who: Principal, asked: Asked) -> we
     limit: int | None = asked.query.get("limit")
     listed = await services(request).discovery.integrations(who, user_of(who, asked.query.get("user")))
     if "cursor" in asked.query:
-        after = _after(asked.query["cursor"])
-        listed = [item for item in listed if item["slug"] > after]
+        start = after(asked.query["cursor"])
+        listed = [item for item in listed if item["slug"] > start]
     answer: dict[str, object] = {"integrations": listed[:limit]}
     if limit is not None and len(listed) > limit:
-        answer["next_cursor"] = base64.urlsafe_b64encode(listed[limit - 1]["slug"].encode()).decode().rstrip("=")
+        answer["next_cursor"] = cursor_of(listed[limit - 1]["slug"])
     return tagged(request, answer)
 
 
@@ -214,10 +210,3 @@ async def action(request: web.Request, who: Principal, asked: Asked) -> web.Resp
 )
 async def download(request: web.Request, who: Principal, asked: Asked) -> web.Response:
     return tagged(request, services(request).discovery.download(who, request.match_info["integration"]))
-
-
-def _after(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise bad_field("cursor", "format", "The query parameter 'cursor' is not one that we gave.") from None

@@ -105,6 +105,17 @@ FOUND = shape(
 SKILL_FILES = shape(
     "The files of an Agent Skill, SKILL.md first.", slug=NAME, files=listed(shape(file_path=TEXT, content=TEXT))
 )
+TOOLS = shape(
+    "Actions as tools.",
+    tools=described(listed(ANY_OBJECT), "As the vendor's API takes them under that name."),
+    optional={
+        "not_strict": described(
+            listed(shape(name=TEXT, integration=NAME, action=NAME, reason=TEXT)),
+            "With `openai-strict`: the tools that strict mode cannot say; their `strict` is false.",
+        ),
+        "next_cursor": TEXT,
+    },
+)
 
 RESULT = shape(
     "The upstream answered, whatever it said.",
@@ -422,6 +433,7 @@ SHAPES: Mapping[str, Schema] = {
     "Action": ACTION,
     "FoundAction": FOUND,
     "SkillFiles": SKILL_FILES,
+    "Tools": TOOLS,
     "Result": RESULT,
     "AcceptedRun": ACCEPTED,
     "ListedRun": RUN_LISTED,
