@@ -12,8 +12,9 @@ from gateway.rest.shapes import FOUND, INTEGRATION_LISTED, SKILL_FILES
 from gateway.rest.shapes import INTEGRATION as INTEGRATION_SHAPE
 from gateway.web.answers import tagged
 from gateway.web.context import services
-from gateway.web.operations import Answer, Asked, number, operation, text
+from gateway.web.operations import Answer, Asked, choice, number, operation, text
 from gateway.web.shapes import TEXT, listed, shape
+from skills_catalog.exporting.skill_files import FORMS
 
 _GROUP = "Discovery"
 _UNCHANGED = Answer(about="You have it already.", headers=("ETag",))
@@ -194,13 +195,14 @@ async def action(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     "download_integration",
     "Download an integration as an Agent Skill",
     group=_GROUP,
-    about="The files that an agent reads from its disk.",
+    about="The files that an agent reads from its disk, for a folder of that `name`.",
     path=[INTEGRATION],
+    query=[choice("form", "What they are for: an Agent Skill, or a rule of Cursor or Windsurf.", FORMS, default="agent-skill")],
     answers={
         200: Answer(
             about="The files.",
             schema=SKILL_FILES,
-            example={"slug": "github", "files": [_FILE]},
+            example={"slug": "github", "name": "skillway-github", "files": [_FILE]},
             headers=("ETag",),
         ),
         304: _UNCHANGED,
@@ -209,4 +211,4 @@ async def action(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     example={"path": {"integration": "github"}},
 )
 async def download(request: web.Request, who: Principal, asked: Asked) -> web.Response:
-    return tagged(request, services(request).discovery.download(who, request.match_info["integration"]))
+    return tagged(request, services(request).discovery.download(who, request.match_info["integration"], asked.query["form"]))

@@ -16,6 +16,7 @@ from gateway.rest import (
     files,
     hooks,
     keys,
+    llms,
     runs,
     sandbox,
     sign_up,
@@ -82,6 +83,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/hooks/{token}", hooks.receive, None),
     Route("GET", "/hooks/{token}", hooks.challenge, None),
     Route("GET", "/openapi.json", description.description, None),
+    Route("GET", "/llms.txt", llms.llms, None),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
     Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),
 )

@@ -103,7 +103,10 @@ FOUND = shape(
     connected=YES_OR_NO,
 )
 SKILL_FILES = shape(
-    "The files of an Agent Skill, SKILL.md first.", slug=NAME, files=listed(shape(file_path=TEXT, content=TEXT))
+    "The files of an Agent Skill, SKILL.md first.",
+    slug=NAME,
+    name=described(TEXT, "Of the skill, and of the folder that it has to be in."),
+    files=listed(shape(file_path=TEXT, content=TEXT)),
 )
 TOOLS = shape(
     "Actions as tools.",

@@ -77,7 +77,7 @@ def test_what_is_not_strict_says_why_and_keeps_its_whole_schema() -> None:
 
 def test_openai_takes_the_descriptions() -> None:
     for format in ("openai", "openai-strict"):
-        for tool in tools(format).values():  # type: ignore[arg-type]
+        for tool in tools(format).values():
             assert 0 < len(tool["function"]["description"]) <= 1024
 
 
