@@ -356,7 +356,7 @@ class Skill:
     brief: str | None = None
     resource: str | None = None
     idempotency: Mapping[str, Json] | None = None
-    #: What validation.py compiled from the input schema; kept here so that it lives as long as the skill.
+    #: What others made of the skill (a compiled schema, a strict one); kept here so that it lives as long as the skill.
     compiled: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     #: Whether any of its params is a file, or holds files.

@@ -104,6 +104,11 @@ class RunningGateway:
         assert self.services is not None
         self.services.gateway._carrier._budgets._scopes.clear()
 
+    def forget_failures(self) -> None:
+        """That upstreams were away: none is left alone for now because of what was asked before."""
+        assert self.services is not None
+        self.services.gateway._carrier._repeats._circuits.clear()
+
     async def forget_answers(self) -> None:
         """What is kept for later reads: each call asks its upstream again."""
         assert self.services is not None

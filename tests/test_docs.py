@@ -207,6 +207,22 @@ async def test_a_webhook_is_made_as_shown(tmp_path: Path) -> None:
         await _type_all("Webhooks", desk)
 
 
+async def test_skill_files_are_pulled_as_shown(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path) as running:
+        desk = Desk.of(tmp_path, running)
+        desk.environment["SKILLWAY_API_KEY"] = running.org.test
+        await _type_all("Skill files and rules", desk)
+
+
+async def test_tools_are_listed_and_called_as_shown(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        lacking("curl")
+    async with gateway_process(tmp_path) as running:
+        desk = Desk.of(tmp_path, running)
+        desk.environment["KEY"] = running.org.test
+        await _type_all("Tools for models, without MCP", desk)
+
+
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_the_recipes_take_what_we_sign_and_nothing_else(language: str) -> None:
     if not shutil.which("node"):

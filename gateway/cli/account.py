@@ -16,7 +16,7 @@ from gateway.cli.connect import SystemClock
 from gateway.cli.devices import sign_in_by_browser
 from gateway.cli.failures import CommandFailed
 from gateway.cli.jsontext import Json
-from gateway.cli.skillfiles import CORE_SKILL, detect_platform, skill_folder, write_files
+from gateway.cli.skillfiles import FilesChanged, core_skill, detect_platform, skill_folder, write_files
 
 _PREFIX = 16
 
@@ -100,9 +100,13 @@ def _read_key(*, from_stdin: bool, url: str) -> str | None:
 
 def _write_core_skill() -> None:
     here = Path.cwd()
-    folder = skill_folder(here, detect_platform(here), None)
+    platform = detect_platform(here)
+    folder = skill_folder(here, platform)
     try:
-        written = write_files(folder, {"SKILL.md": CORE_SKILL})
+        written = write_files(folder, core_skill(platform))
+    except FilesChanged as changed:
+        output.note(f"{folder / changed.paths[0]} was changed here, and is left as it is.")
+        return
     except OSError as error:
         output.warn(f"The skill for agents could not be written to {folder}: {error.strerror}.")
         return

@@ -9,6 +9,7 @@ from threading import Lock
 from gateway.core.errors import Refusal
 from skills_catalog.catalog import Catalog
 from skills_catalog.escape_hatch import hatch_of
+from skills_catalog.exporting.tool_names import tools_of
 from skills_catalog.model import Deprecation, Integration, Skill
 from skills_catalog.names import HATCH
 
@@ -63,6 +64,20 @@ class Catalogs:
         if skill is None:
             raise _unknown(f"Action {action[:64]!r} of {slug}", self.current.nearest_action(slug, action))
         return integration, skill
+
+    def tool(self, name: str) -> Skill:
+        """The action that is called by that tool. Raises `not_found`, or `forbidden` as `find` does."""
+        skill = tools_of(self.current).get(name)
+        if skill is not None:
+            return skill
+        slug, _, action = name.partition("__")
+        try:
+            # Only to say what was meant: the name of no tool is made up of its parts.
+            self.find(slug, action)
+        except Refusal as refusal:
+            said = f"Unknown tool {name[:64]!r}. {refusal.message}"
+            raise Refusal(refusal.code, said, hint=refusal.hint) from None
+        raise Refusal("not_found", f"Unknown tool {name[:64]!r}.")
 
     def deprecation(self, slug: str, action: str) -> tuple[Deprecation, Skill | None] | None:
         """Of a deprecated action, with the one to use instead where there is one; None of any other action."""

@@ -15,7 +15,7 @@ from gateway.core.entered import asked_fields
 from gateway.core.grants import level_of
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
-from skills_catalog.exporting.skill_files import cli_example, skill_files
+from skills_catalog.exporting.skill_files import Form, cli_example, skill_files, skill_name
 from skills_catalog.model import AuthMethod, Integration, Skill
 
 Json = dict[str, Any]
@@ -127,11 +127,12 @@ class Discovery:
             if principal.grant.allows_integration(skill.integration) and _may_use(principal, skill)
         ][:limit]
 
-    def download(self, principal: Principal, slug: str) -> Json:
-        """The integration as files of an Agent Skill."""
+    def download(self, principal: Principal, slug: str, form: Form) -> Json:
+        """The integration as files of an Agent Skill, or of another form; `name` is that of their folder."""
         integration = self._visible(principal, slug)
         usable = replace(integration, skills=_usable(principal, integration))
-        return {"slug": integration.slug, "files": skill_files(usable, self._public_url)}
+        files = skill_files(usable, self._public_url, form)
+        return {"slug": integration.slug, "name": skill_name(integration.slug), "files": files}
 
     def usable(self, principal: Principal) -> Sequence[Integration]:
         """The integrations of the key's scopes, each with the actions that its key and plan leave it."""
@@ -149,6 +150,10 @@ class Discovery:
             (grant.scopes, grant.level, grant.allow, grant.deny),
             (plan.allow, plan.deny),
         )
+
+    def check_visible(self, principal: Principal, slug: str) -> None:
+        """Raises `not_found` or `scope_not_allowed` for an integration that the key does not see."""
+        self._visible(principal, slug)
 
     def _visible(self, principal: Principal, slug: str) -> Integration:
         integration = self._catalogs.integration(slug)

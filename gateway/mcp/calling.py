@@ -14,9 +14,9 @@ from gateway.core.once import Accepted
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.eras import LATEST_HANDSHAKE
 from gateway.mcp.jsonrpc import INVALID_PARAMS, URL_ELICITATION_REQUIRED, RpcError
-from gateway.mcp.options import call_of
 from gateway.mcp.rendering import of_accepted, of_refusal, of_result
 from gateway.mcp.tasks import created, may_be_task, takes_long
+from gateway.web.tool_options import call_of
 
 #: What a person mends by connecting an account.
 _MENDED = ("integration_not_connected", "token_expired", "missing_scopes")

@@ -25,13 +25,13 @@ from gateway.mcp.jsonrpc import (
 )
 from gateway.mcp.methods import result_of
 from gateway.mcp.protected import challenge
-from gateway.mcp.rendering import safe
 from gateway.web.answers import json_bytes, refusal_answer
 from gateway.web.auth import principal
 from gateway.web.bodies import bad_field, read, unknown_field
 from gateway.web.boundary import standing_headers
 from gateway.web.context import REQUEST_ID, services
 from gateway.web.forms import own_origin
+from gateway.web.tool_answers import safe
 
 log = logging.getLogger("skillway.mcp")
 

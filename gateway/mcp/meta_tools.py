@@ -14,10 +14,10 @@ from gateway.core.runs import Run
 from gateway.core.wishes import Wish
 from gateway.mcp import calling
 from gateway.mcp.asked import Asked, Json
-from gateway.mcp.options import BUDGET, FOR_MODELS, USER
 from gateway.mcp.rendering import of_json, of_value
 from gateway.mcp.tasks import outcome
 from gateway.web.operations import ANYTHING, NAME, SLUG, Field, choice, number, text
+from gateway.web.tool_options import BUDGET, FOR_MODELS, USER
 
 #: Hits of one search, and at most.
 _HITS, _MOST_HITS = 8, 50

@@ -59,7 +59,7 @@ async def skill(asked: Asked) -> Json:
 
 
 def _skills(asked: Asked) -> Mapping[str, Integration]:
-    return {skill_name(one): one for one in usable(asked) if one.skills}
+    return {skill_name(one.slug): one for one in usable(asked) if one.skills}
 
 
 def _files(asked: Asked, integration: Integration) -> Mapping[str, str]:
@@ -83,7 +83,7 @@ def _file(uri: str, content: bytes) -> Json:
 def _resource(integration: Integration) -> dict[str, Any]:
     return {
         "uri": _address(integration, _TOP),
-        "name": skill_name(integration),
+        "name": skill_name(integration.slug),
         "title": integration.name,
         "description": skill_description(integration),
         "mimeType": _MARKDOWN,
@@ -91,7 +91,7 @@ def _resource(integration: Integration) -> dict[str, Any]:
 
 
 def _address(integration: Integration, path: str) -> str:
-    return f"{_SCHEME}{skill_name(integration)}/{path}"
+    return f"{_SCHEME}{skill_name(integration.slug)}/{path}"
 
 
 def _uri(asked: Asked) -> str:

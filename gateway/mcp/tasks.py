@@ -14,8 +14,8 @@ from gateway.core.shaping import cut_to
 from gateway.core.times import iso
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.jsonrpc import INVALID_PARAMS, MISSING_CAPABILITY, RpcError
-from gateway.mcp.options import BUDGET
 from gateway.mcp.rendering import of_refusal, of_result
+from gateway.web.tool_options import BUDGET
 from skills_catalog.model import Skill
 
 EXTENSION = "io.modelcontextprotocol/tasks"

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any
-
-import orjson
-
 from gateway.core.errors import Refusal
 from gateway.mcp import calling
 from gateway.mcp.asked import Asked, Json, Mode, usable
 from gateway.mcp.jsonrpc import INVALID_PARAMS, RpcError
 from gateway.mcp.meta_tools import IN_DIRECT, META_TOOLS, MetaTool
-from gateway.mcp.options import options_of
 from gateway.mcp.paging import cacheable, page
 from gateway.mcp.rendering import of_refusal
 from gateway.web.bodies import checked
 from gateway.web.operations import PRINTABLE, Field
-from skills_catalog.exporting.tool_names import tool_name, tools_of
-from skills_catalog.model import Integration, Skill
+from gateway.web.tool_options import check_digest, options_of
+from skills_catalog.exporting.tool_names import tool_name
+from skills_catalog.exporting.tool_shapes import tool_of
+from skills_catalog.model import Skill
 
 #: With more actions than that a key gets the tools that find them, unless its address says otherwise.
 MOST_DIRECT = 40
 #: Tools of one page of the list.
 PAGE = 250
-_DIGEST = 16
 
 
 def mode_of(asked: Asked) -> Mode:
@@ -42,7 +36,7 @@ async def listed(asked: Asked) -> Json:
     skills = {skill.id: (one, skill) for one in usable(asked) for skill in one.skills.values()}
     found, following = page(asked, skills, PAGE)
     catalog = asked.ours.catalogs.current
-    tools = [_tool(integration, skill, tool_name(catalog, skill)) for integration, skill in found]
+    tools = [tool_of(integration, skill, tool_name(catalog, skill), "mcp") for integration, skill in found]
     if not following:
         tools += [_meta_tool(META_TOOLS[name]) for name in IN_DIRECT]
     return cacheable({"tools": tools, **following})
@@ -58,77 +52,22 @@ async def called(asked: Asked) -> Json:
         if (tool := META_TOOLS.get(name)) is not None:
             return await tool.run(asked, checked(arguments, tool.takes, "argument"), options)
         skill = _found(asked, name)
-        if options.get("digest") not in (None, digest_of(skill)):
-            said = "The tool is no longer what it was when its digest was noted."
-            raise Refusal("conflict", said, hint="Look at it again in tools/list.", retryable=False)
+        check_digest(skill, options)
         return await calling.call(asked, skill.integration, skill.name, arguments, options)
     except Refusal as refusal:
         return of_refusal(refusal)
 
 
-def digest_of(skill: Skill) -> str:
-    """Changes with whatever a model is told of the tool: a client that noted it is not fooled later."""
-    about = [skill.id, skill.description, skill.input_schema, *filter(None, [skill.output])]
-    told = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(told).hexdigest()[:_DIGEST]
-
-
 def _found(asked: Asked, name: str) -> Skill:
     """The action of a tool. What the key may not use is found too: the gateway refuses it as everywhere."""
-    skill = tools_of(asked.ours.catalogs.current).get(name)
-    if skill is not None and asked.serves(skill.integration):
-        return skill
-    slug, _, action = name.partition("__")
     try:
-        # Only to say what was meant: the name of no tool is made up of its parts.
-        asked.ours.catalogs.find(slug, action)
+        skill = asked.ours.catalogs.tool(name)
     except Refusal as refusal:
-        said = {**refusal.body(), "message": f"Unknown tool {name[:64]!r}. {refusal.message}"}
-        raise RpcError(INVALID_PARAMS, " ".join(filter(None, (said["message"], refusal.hint))), said) from None
-    gone = Refusal("not_found", f"Unknown tool {name[:64]!r}.")
-    raise RpcError.of(gone, INVALID_PARAMS)
-
-
-def _tool(integration: Integration, skill: Skill, name: str) -> Json:
-    described = f"{integration.name}: {skill.description}"
-    if skill.deprecated is not None:
-        described += f" Deprecated{f'; use {skill.successor}' if skill.successor else ''}."
-    return {
-        "name": name,
-        "title": f"{integration.name}: {skill.title}",
-        "description": described,
-        "inputSchema": skill.input_schema,
-        **({"outputSchema": _envelope(skill.output)} if skill.output is not None else {}),
-        "annotations": _annotations(skill),
-        "_meta": {"skillway/action": skill.id, "skillway/effect": skill.effect, "skillway/digest": digest_of(skill)},
-    }
-
-
-def _envelope(output: Mapping[str, Any]) -> Json:
-    """What the structured content is. Clients refuse an answer that its schema does not take, and the call is made by then:
-    so whatever else `data` may be, because the service changed or a part was asked for, is taken too."""
-    own = {name: value for name, value in output.items() if name != "$defs"}
-    schema: Json = {
-        "type": "object",
-        "properties": {
-            "status": {"description": "HTTP status that the service answered with."},
-            "data": {"anyOf": [own, {}]},
-            "meta": {"type": "object"},
-        },
-    }
-    return {**schema, "$defs": output["$defs"]} if "$defs" in output else schema
-
-
-def _annotations(skill: Skill) -> dict[str, Any]:
-    """What clients warn by. To create or send adds something; to update or delete does away with what was there."""
-    if skill.effect == "read":
-        return {"readOnlyHint": True, "openWorldHint": True}
-    return {
-        "readOnlyHint": False,
-        "destructiveHint": skill.effect in ("update", "delete"),
-        "idempotentHint": skill.idempotent,
-        "openWorldHint": True,
-    }
+        said = " ".join(filter(None, (refusal.message, refusal.hint)))
+        raise RpcError(INVALID_PARAMS, said, refusal.body()) from None
+    if asked.serves(skill.integration):
+        return skill
+    raise RpcError.of(Refusal("not_found", f"Unknown tool {name[:64]!r}."), INVALID_PARAMS)
 
 
 def _meta_tool(tool: MetaTool) -> Json:

@@ -78,12 +78,13 @@ _OPTIONS = [
     ),
     Field(name="all", about="Follow the pages of a list, and join their items.", schema=_YES),
 ]
+IDEMPOTENCY_KEY = Field(
+    name="Idempotency-Key",
+    about="Sent again with the same body, the call is not made again: its answer is given back, for 24 hours.",
+    schema={"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY, "pattern": "^[ -~]+$"},
+)
 _HEADERS = [
-    Field(
-        name="Idempotency-Key",
-        about="Sent again with the same body, the call is not made again: its answer is given back, for 24 hours.",
-        schema={"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY, "pattern": "^[ -~]+$"},
-    ),
+    IDEMPOTENCY_KEY,
     Field(
         name="Prefer",
         about="`respond-async` is `async`, `wait=10` is `wait` (RFC 7240).",
@@ -96,7 +97,7 @@ _HEADERS = [
     ),
 ]
 #: Of a test key: how an agent's tests meet an upstream that is slow, or that refuses.
-_FORCED = [
+FORCED = [
     Field(
         name="X-Sandbox-Status",
         about="Test keys only: the status that the made-up upstream answers with; 429 brings a `Retry-After`.",
@@ -126,7 +127,7 @@ _ACCEPTED = Answer(
     "The action `request` is any request of the integration: `method`, `path`, `query`, `headers`, `body`.",
     path=[INTEGRATION, ACTION],
     query=[switch("raw", "Stream the upstream's body alone, with its own content type.")],
-    headers=[*_HEADERS, *_FORCED],
+    headers=[*_HEADERS, *FORCED],
     body=_OPTIONS,
     answers={
         200: Answer(
@@ -147,10 +148,7 @@ _ACCEPTED = Answer(
 async def execute(request: web.Request, who: Principal, asked: Asked) -> web.StreamResponse:
     ours = services(request)
     slug, action = request.match_info["integration"], request.match_info["action"]
-    if (found := ours.catalogs.deprecation(slug, action)) is not None:
-        gone, instead = found
-        use = None if instead is None else f"{ours.public_url}/v1/{instead.integration}/{instead.name}"
-        request[MORE_HEADERS] = deprecation_headers(gone.since, gone.sunset, use)
+    note_deprecation(request, slug, action)
     call = _call(request, who, slug, action, asked.body)
     if asked.query["raw"] in ("1", "true"):
         if call.is_async or call.wait is not None or call.idempotency_key or call.pages or not call.shape.is_whole:
@@ -191,6 +189,15 @@ async def preflight(request: web.Request, who: Principal, asked: Asked) -> web.R
     return json_answer(await services(request).preflight.of(call))
 
 
+def note_deprecation(request: web.Request, slug: str, action: str) -> None:
+    """Whatever the answer is, its headers tell of an action that is deprecated."""
+    ours = services(request)
+    if (found := ours.catalogs.deprecation(slug, action)) is not None:
+        gone, instead = found
+        use = None if instead is None else f"{ours.public_url}/v1/{instead.integration}/{instead.name}"
+        request[MORE_HEADERS] = deprecation_headers(gone.since, gone.sunset, use)
+
+
 def accepted(request: web.Request, run: Accepted) -> web.Response:
     """202: the run to poll."""
     poll_url = services(request).runs.poll_url(run.run_id)
@@ -219,17 +226,17 @@ def _call(request: web.Request, who: Principal, slug: str, action: str, body: An
         user=body.get("user"),
         connection=body.get("connection"),
         shape=_shape(body),
-        idempotency_key=_idempotency_key(request),
+        idempotency_key=idempotency_key(request),
         is_async=is_async,
         wait=None if wait is None else min(float(wait), services(request).settings.sync_ceiling),
         callback_url=callback_url,
         pages=MOST_PAGES if body.get("all", False) else None,
         is_fresh="no-cache" in request.headers.get("Cache-Control", "").lower(),
-        forced=_forced(request, who),
+        forced=forced(request, who),
     )
 
 
-def _forced(request: web.Request, who: Principal) -> Forced:
+def forced(request: web.Request, who: Principal) -> Forced:
     """What the headers of the sandbox ask for."""
     status, delay = request.headers.get("X-Sandbox-Status"), request.headers.get("X-Sandbox-Delay")
     if status is None and delay is None:
@@ -258,7 +265,8 @@ def _shape(body: Any) -> Shape:
     )
 
 
-def _idempotency_key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """The header of that name."""
     given = request.headers.getall("Idempotency-Key", ())
     if not given:
         return None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from aiohttp import web
 
 from gateway.core.access import user_of
 from gateway.core.keys import Principal
-from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER
+from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER, after, cursor_of
 from gateway.rest.shapes import ACTION as ACTION_SHAPE
 from gateway.rest.shapes import FOUND, INTEGRATION_LISTED, SKILL_FILES
 from gateway.rest.shapes import INTEGRATION as INTEGRATION_SHAPE
 from gateway.web.answers import tagged
-from gateway.web.bodies import bad_field
 from gateway.web.context import services
-from gateway.web.operations import Answer, Asked, number, operation, text
+from gateway.web.operations import Answer, Asked, choice, number, operation, text
 from gateway.web.shapes import TEXT, listed, shape
+from skills_catalog.exporting.skill_files import FORMS
 
 _GROUP = "Discovery"
 _UNCHANGED = Answer(about="You have it already.", headers=("ETag",))
@@ -58,11 +55,11 @@ async def integrations(request: web.Request, who: Principal, asked: Asked) -> we
     limit: int | None = asked.query.get("limit")
     listed = await services(request).discovery.integrations(who, user_of(who, asked.query.get("user")))
     if "cursor" in asked.query:
-        after = _after(asked.query["cursor"])
-        listed = [item for item in listed if item["slug"] > after]
+        start = after(asked.query["cursor"])
+        listed = [item for item in listed if item["slug"] > start]
     answer: dict[str, object] = {"integrations": listed[:limit]}
     if limit is not None and len(listed) > limit:
-        answer["next_cursor"] = base64.urlsafe_b64encode(listed[limit - 1]["slug"].encode()).decode().rstrip("=")
+        answer["next_cursor"] = cursor_of(listed[limit - 1]["slug"])
     return tagged(request, answer)
 
 
@@ -198,13 +195,14 @@ async def action(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     "download_integration",
     "Download an integration as an Agent Skill",
     group=_GROUP,
-    about="The files that an agent reads from its disk.",
+    about="The files that an agent reads from its disk, for a folder of that `name`.",
     path=[INTEGRATION],
+    query=[choice("form", "What they are for: an Agent Skill, or a rule of Cursor or Windsurf.", FORMS, default="agent-skill")],
     answers={
         200: Answer(
             about="The files.",
             schema=SKILL_FILES,
-            example={"slug": "github", "files": [_FILE]},
+            example={"slug": "github", "name": "skillway-github", "files": [_FILE]},
             headers=("ETag",),
         ),
         304: _UNCHANGED,
@@ -213,11 +211,4 @@ async def action(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     example={"path": {"integration": "github"}},
 )
 async def download(request: web.Request, who: Principal, asked: Asked) -> web.Response:
-    return tagged(request, services(request).discovery.download(who, request.match_info["integration"]))
-
-
-def _after(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise bad_field("cursor", "format", "The query parameter 'cursor' is not one that we gave.") from None
+    return tagged(request, services(request).discovery.download(who, request.match_info["integration"], asked.query["form"]))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
+from gateway.web.bodies import bad_field
 from gateway.web.operations import NAME, SLUG, Field, number, text
 
 #: Items of a page where nothing is said, and at most.
@@ -24,3 +28,16 @@ CURSOR = Field(
     schema={"type": "string", "format": "cursor"},
     must="is not one that we gave",
 )
+
+
+def cursor_of(last: str) -> str:
+    """`next_cursor` of a list in the order of its names, whose page ends with that one."""
+    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def after(cursor: str) -> str:
+    """The name that the page before ended with. Raises `bad_request`."""
+    try:
+        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise bad_field("cursor", "format", "The query parameter 'cursor' is not one that we gave.") from None

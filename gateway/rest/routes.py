@@ -16,9 +16,11 @@ from gateway.rest import (
     files,
     hooks,
     keys,
+    llms,
     runs,
     sandbox,
     sign_up,
+    tools,
     usage,
     webhooks,
 )
@@ -34,6 +36,9 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/skills/search", discovery.search, "read_only"),
     Route("GET", "/v1/skills/{integration}", discovery.integration, "read_only"),
     Route("GET", "/v1/skills/{integration}/{action}", discovery.action, "read_only"),
+    Route("GET", "/v1/tools", tools.list_tools, "read_only"),
+    # What the action does to the world decides which level it takes.
+    Route("POST", "/v1/tools/call", tools.call_tool, "read_only"),
     Route("GET", "/v1/verify", keys.verify, "read_only"),
     Route("GET", "/v1/usage", usage.usage, "read_only"),
     Route("GET", "/v1/ledger", usage.ledger, "read_only"),
@@ -78,8 +83,8 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/hooks/{token}", hooks.receive, None),
     Route("GET", "/hooks/{token}", hooks.challenge, None),
     Route("GET", "/openapi.json", description.description, None),
+    Route("GET", "/llms.txt", llms.llms, None),
     Route("GET", f"/v1/{_INTEGRATION}/download", discovery.download, "read_only"),
-    # What an action does to the world decides which level it takes.
     Route("POST", f"/v1/{_INTEGRATION}/{{action}}", calls.execute, "read_only"),
 )
 

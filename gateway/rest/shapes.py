@@ -104,7 +104,21 @@ FOUND = shape(
     connected=YES_OR_NO,
 )
 SKILL_FILES = shape(
-    "The files of an Agent Skill, SKILL.md first.", slug=NAME, files=listed(shape(file_path=TEXT, content=TEXT))
+    "The files of an Agent Skill, SKILL.md first.",
+    slug=NAME,
+    name=described(TEXT, "Of the skill, and of the folder that it has to be in."),
+    files=listed(shape(file_path=TEXT, content=TEXT)),
+)
+TOOLS = shape(
+    "Actions as tools.",
+    tools=described(listed(ANY_OBJECT), "As the vendor's API takes them under that name."),
+    optional={
+        "not_strict": described(
+            listed(shape(name=TEXT, integration=NAME, action=NAME, reason=TEXT)),
+            "With `openai-strict`: the tools that strict mode cannot say; their `strict` is false.",
+        ),
+        "next_cursor": TEXT,
+    },
 )
 
 RESULT = shape(
@@ -423,6 +437,7 @@ SHAPES: Mapping[str, Schema] = {
     "Action": ACTION,
     "FoundAction": FOUND,
     "SkillFiles": SKILL_FILES,
+    "Tools": TOOLS,
     "Result": RESULT,
     "AcceptedRun": ACCEPTED,
     "ListedRun": RUN_LISTED,

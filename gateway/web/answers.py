@@ -29,13 +29,13 @@ def tagged(request: web.Request, value: Any) -> web.Response:
     return tagged_bytes(request, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-def tagged_bytes(request: web.Request, body: bytes, tag: str) -> web.Response:
-    """The same of JSON text whose tag is known."""
+def tagged_bytes(request: web.Request, body: bytes, tag: str, *, content_type: str = JSON) -> web.Response:
+    """The same of text whose tag is known."""
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key"}
     known = request.headers.get("If-None-Match", "")
     if known and tag in [part.strip().removeprefix("W/") for part in known.split(",")]:
         return web.Response(status=304, headers=headers)
-    return json_bytes(body, headers=headers)
+    return json_bytes(body, headers={**headers, "Content-Type": content_type})
 
 
 def refusal_answer(refusal: Refusal, more: Mapping[str, Any] | None = None) -> web.Response:

@@ -30,7 +30,7 @@ SLUG: Schema = {**NAME}
 ANYTHING: Schema = {"type": "object"}
 #: The headings that operations stand under, in the order of a first visit.
 GROUPS = (
-    *("Calls", "Runs", "Files", "Discovery", "Connecting", "Connections", "API keys", "Signing up and in"),
+    *("Calls", "Tools", "Runs", "Files", "Discovery", "Connecting", "Connections", "API keys", "Signing up and in"),
     *("Usage", "Events", "Webhooks", "Hooks", "The gateway itself"),
 )
 #: How long a deprecated route goes on at least: 12 months.
@@ -66,6 +66,9 @@ class Field:
             return self.name, "type", "must be an object"
         error = next(iter(self._check.iter_errors(value)))
         kind = keyword_of(error)
+        if kind == "required" and self.must is None:
+            missing: Any = error.kind
+            return pointer([self.name, *error.instance_path, missing.property]), kind, "is missing"
         says = "must have one of its forms" if kind == "anyOf" else expectation(error)
         return pointer([self.name, *error.instance_path]), kind, self.must or says
 

@@ -1,18 +1,29 @@
-"""The skill files of an integration, for agents that read documentation from disk: made from the definition alone."""
+"""The skill files of an integration, for agents that read documentation from disk: made from the definition alone.
+
+They are an Agent Skill as https://agentskills.io/specification has it, or the same for editors that read rules.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from textwrap import wrap
+from itertools import count
+from typing import Literal, get_args
 
 import yaml
 
+from skills_catalog.exporting import markdown
 from skills_catalog.exporting.command_lines import cli_example
+from skills_catalog.exporting.schema_forms import in_words
 from skills_catalog.model import AuthMethod, ErrorHint, Example, Guide, Integration, Json, Skill
 
-__all__ = ["cli_example", "front_matter", "pages_of", "skill_description", "skill_files", "skill_name"]
+__all__ = ["FORMS", "Form", "cli_example", "front_matter", "pages_of", "skill_description", "skill_files", "skill_name"]
+
+#: An Agent Skill; a rule of Cursor; a rule of Windsurf.
+Form = Literal["agent-skill", "cursor", "windsurf"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 _EFFECTS = {
     "read": "reads only",
@@ -21,27 +32,50 @@ _EFFECTS = {
     "delete": "deletes something",
     "send": "sends something to others",
 }
-_MOST_DESCRIPTION = 1024
+_MOST_NAME, _MOST_DESCRIPTION = 64, 1024
+_DIGEST = 8
+#: Rows of the table of actions; with more of them it is a file of its own, so that SKILL.md stays under 500 lines.
+_MOST_ROWS = 150
+_INDEX = "endpoints/index.md"
 _WHEN_IT_FAILS = """\
 Change the params after a 400 or 422, look up the id again after a 404, connect again after a 401 or with more scopes after
 a 403, and wait as long as `Retry-After` says after a 429. Repeat a call by yourself only if its file says that it may be
 repeated."""
+_LONG_ANSWERS = """\
+Beside `params` (as options of the command, before the integration) stand `max_bytes` (`--max-bytes`) and `max_items`, to
+which a long answer is cut, and `select` (`--select`), a JMESPath of the part that you need."""
 
 
-def skill_files(integration: Integration, base_url: str) -> list[dict[str, str]]:
-    """`{"file_path", "content"}` of each file, SKILL.md first. `base_url` is the gateway's own."""
-    files = {"SKILL.md": _skill_page(integration, base_url.rstrip("/"))}
+def skill_name(slug: str) -> str:
+    """What the skill of an integration, and its folder, is called: no two integrations the same, 64 characters at most."""
+    name = f"skillway-{_hyphens(slug)}"
+    if name == f"skillway-{slug.replace('_', '-')}" and len(name) <= _MOST_NAME:
+        return name
+    digest = hashlib.sha256(slug.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: _MOST_NAME - _DIGEST - 1].rstrip('-')}-{digest}"
+
+
+def skill_files(integration: Integration, base_url: str, form: Form = "agent-skill") -> list[dict[str, str]]:
+    """`{"file_path", "content"}` of each file, the main one first. `base_url` is the gateway's own."""
+    base_url = base_url.rstrip("/")
+    name, description = skill_name(integration.slug), skill_description(integration)
+    page = _skill_page(integration, base_url)
+    match form:
+        case "agent-skill":
+            files = {"SKILL.md": markdown.front_matter(_of_skill(integration, name, description)) + page}
+        case "cursor":
+            rule = markdown.front_matter({"description": description, "globs": "", "alwaysApply": False})
+            files = {f"{name}.mdc": rule + page}
+        case "windsurf":
+            files = {f"{name}.md": markdown.front_matter({"trigger": "model_decision", "description": description}) + page}
+    if _is_long(integration):
+        files[_INDEX] = markdown.page(["# Endpoints", _endpoint_table(integration)])
     for skill in integration.skills.values():
-        files[_endpoint_path(skill)] = _endpoint_page(integration, skill, base_url.rstrip("/"))
+        files[_endpoint_path(skill)] = _endpoint_page(integration, skill, base_url)
     for folder, pages in (("guides", integration.guides), ("workflows", integration.workflows)):
-        for path, page in _paths(folder, pages).items():
-            files[path] = f"# {_line(page.title)}\n\n{page.text.strip()}\n"
-    return [{"file_path": path, "content": content} for path, content in files.items()]
-
-
-def skill_name(integration: Integration) -> str:
-    """What its Agent Skill is called, and the folder that it lies in."""
-    return _hyphens(f"skillway-{integration.slug}")
+        for path, guide in _paths(folder, pages).items():
+            files[path] = f"# {markdown.line(guide.title)}\n\n{guide.text.strip()}\n"
+    return [{"file_path": path, "content": markdown.visible(content)} for path, content in files.items()]
 
 
 def front_matter(text: str) -> dict[str, Json]:
@@ -60,46 +94,50 @@ def pages_of(integration: Integration) -> Mapping[str, Guide]:
 # ---------------------------------------------------------------------- SKILL.md
 
 
+def _of_skill(integration: Integration, name: str, description: str) -> dict[str, str | bool | Mapping[str, str]]:
+    """The members that the specification knows; whatever else there is to say stands under `metadata`."""
+    return {
+        "name": name,
+        "description": description,
+        "compatibility": "Needs the command `skillway`, or HTTP and a key in SKILLWAY_API_KEY.",
+        "allowed-tools": "Bash(skillway:*) Read Grep Glob",
+        "metadata": {"version": integration.version, "integration": integration.slug},
+    }
+
+
 def _skill_page(integration: Integration, base_url: str) -> str:
     parts = [
-        _front_matter(
-            {
-                "name": skill_name(integration),
-                "version": integration.version,
-                "description": _Folded(skill_description(integration)),
-                "argument-hint": "[action] [params]",
-                "user-invocable": True,
-                "disable-model-invocation": False,
-                "allowed-tools": "Bash, Read, Grep, Glob",
-            }
-        ),
-        f"# {_line(integration.name)}",
-        integration.description,
+        f"# {markdown.line(integration.name)}",
+        markdown.paragraph(integration.description),
         _lifecycle(integration.lifecycle),
         "## Execution",
         _execution(integration, base_url),
         "## Endpoints",
         "Read an action's file before you call it for the first time.",
-        _table(("Resource", "Folder", "Actions"), _endpoint_rows(integration)),
+        f"They are listed in [{_INDEX}]({_INDEX})." if _is_long(integration) else _endpoint_table(integration),
         "## Guides",
         *_guides(integration),
     ]
     if integration.workflows:
         parts += ["## Workflows", _links("workflows", integration.workflows)]
     if integration.docs_url:
-        parts.append(f"The service's own documentation: {integration.docs_url}")
-    return _page(parts)
+        parts.append(f"The service's own documentation: {markdown.line(integration.docs_url)}")
+    return "\n" + markdown.page(parts)
 
 
 def skill_description(integration: Integration) -> str:
-    """What its Agent Skill is for, as the head of its SKILL.md says."""
+    """What it does, and when a model shall use it: as the head of its SKILL.md says."""
+    name, many = markdown.line(integration.name), len(integration.skills)
+    actions = "1 action" if many == 1 else f"{many} actions"
     text = (
-        f"{_sentence(integration.description)} {len(integration.skills)} actions of {integration.name}, called "
-        "through a Skillway gateway that holds the credentials."
+        f"{markdown.sentence(integration.description)} Use it when a task reads or changes something in {name}: {actions}, "
+        "called through a Skillway gateway that holds the credentials."
     )
-    words = [word for word in integration.synonyms if len(text) + len(word) < _MOST_DESCRIPTION - 40]
-    text += f" Also for: {', '.join(words)}." if words else ""
-    return _line(text)[:_MOST_DESCRIPTION].rstrip()
+    words = [markdown.line(word) for word in integration.synonyms]
+    for most in range(len(words), 0, -1):
+        if len(longer := f"{text} Also for: {', '.join(words[:most])}.") <= _MOST_DESCRIPTION:
+            return longer
+    return text if len(text) <= _MOST_DESCRIPTION else f"{text[: _MOST_DESCRIPTION - 1].rstrip()}…"
 
 
 def _execution(integration: Integration, base_url: str) -> str:
@@ -115,12 +153,20 @@ Content-Type: application/json
 or, with the command line: `skillway run {integration.slug} ACTION --param value …`
 or, where Skillway is one of your MCP servers: the tool `call_skill`, or the action's own, `{integration.slug}__ACTION`.
 
-`{{"status", "data"}}` is what {_line(integration.name)} answered, whatever the status: from 400 on it refused, and `data`
+`{{"status", "data"}}` is what {markdown.line(integration.name)} answered, whatever the status: from 400 on it refused, and `data`
 says why. `{{"error", "message"}}` means that it was not asked; where there is an `action_url`, show it to the user.
 
 Never ask for, or pass, a credential: the gateway adds it. On `integration_not_connected` or `token_expired` run
 `skillway connect {integration.slug}`, or POST `{{"integration": "{integration.slug}"}}` to `{base_url}/v1/connect` and let
 the user open the `oauth_url` of the answer."""
+
+
+def _is_long(integration: Integration) -> bool:
+    return len({skill.category for skill in integration.skills.values()}) > _MOST_ROWS
+
+
+def _endpoint_table(integration: Integration) -> str:
+    return markdown.table(("Resource", "Folder", "Actions"), _endpoint_rows(integration))
 
 
 def _endpoint_rows(integration: Integration) -> list[tuple[str, ...]]:
@@ -136,16 +182,16 @@ def _endpoint_rows(integration: Integration) -> list[tuple[str, ...]]:
 def _guides(integration: Integration) -> list[str]:
     parts = [_links("guides", integration.guides)] if integration.guides else []
     parts += ["### Ways in", "\n".join(_method_line(integration, method) for method in integration.auth)]
-    parts += [
-        "### When it fails",
-        _WHEN_IT_FAILS,
-    ]
+    paged = any(skill.page for skill in integration.skills.values())
+    pages = ' With `"all": true` (`--all`) the pages of a list are followed and joined.' if paged else ""
+    parts += ["### Long answers", _LONG_ANSWERS + pages]
+    parts += ["### When it fails", _WHEN_IT_FAILS]
     return parts
 
 
 def _method_line(integration: Integration, method: AuthMethod) -> str:
     served = [skill.name for skill in integration.skills.values() if method.name in skill.auth]
-    line = f"- `{method.name}`: {_line(method.title)}"
+    line = f"- `{method.name}`: {markdown.line(method.title)}"
     if len(served) < len(integration.skills):
         line += f"; serves {', '.join(f'`{name}`' for name in served) or 'no action yet'}"
     if method.scopes.default:
@@ -161,18 +207,18 @@ def _lifecycle(lifecycle: str | None) -> str:
 
 
 def _endpoint_page(integration: Integration, skill: Skill, base_url: str) -> str:
+    head = markdown.front_matter(
+        {
+            "name": skill.name,
+            "method": skill.request.method,
+            "path": skill.request.path,
+            "category": skill.category,
+            "effect": skill.effect,
+        }
+    )
     parts = [
-        _front_matter(
-            {
-                "name": skill.name,
-                "method": skill.request.method,
-                "path": skill.request.path,
-                "category": skill.category,
-                "effect": skill.effect,
-            }
-        ),
-        f"# {_line(skill.title)}",
-        skill.description,
+        f"# {markdown.line(skill.title)}",
+        markdown.paragraph(skill.description),
         "\n".join(f"- {fact}" for fact in _facts(integration, skill)),
         "## Params",
         _params(skill),
@@ -180,8 +226,8 @@ def _endpoint_page(integration: Integration, skill: Skill, base_url: str) -> str
     for number, example in enumerate(skill.examples, 1):
         parts += ["## Example" if number == 1 else f"## Example {number}", _example(skill, example, base_url)]
     if skill.errors:
-        parts += ["## Errors", _table(("Status or code", "Meaning", "Fix"), map(_error_row, skill.errors))]
-    return _page(parts)
+        parts += ["## Errors", markdown.table(("Status or code", "Meaning", "Fix"), map(_error_row, skill.errors))]
+    return f"{head}\n{markdown.page(parts)}"
 
 
 def _facts(integration: Integration, skill: Skill) -> list[str]:
@@ -218,7 +264,7 @@ def _params(skill: Skill) -> str:
         (f"`{name}`", _type_words(schema), "yes" if name in required else "no", _meaning(skill, name, schema))
         for name, schema in properties.items()
     ]
-    return _table(("Name", "Type", "Required", "Meaning"), rows)
+    return markdown.table(("Name", "Type", "Required", "Meaning"), rows)
 
 
 def _meaning(skill: Skill, name: str, schema: Json) -> str:
@@ -245,22 +291,7 @@ def _type_words(schema: Json) -> str:
 def _param_words(schema: Json) -> str:
     if not isinstance(schema, Mapping):
         return ""
-    words = [_sentence(schema.get("description", ""))]
-    if "enum" in schema:
-        words.append(f"One of {', '.join(f'`{_compact(value)}`' for value in schema['enum'])}.")
-    if "default" in schema:
-        words.append(f"Left out, it is `{_compact(schema['default'])}`.")
-    for keyword, text in (
-        ("minimum", "At least"),
-        ("maximum", "At most"),
-        ("maxLength", "Characters at most"),
-        ("maxItems", "Items at most"),
-        ("format", "Format"),
-        ("pattern", "Pattern"),
-    ):
-        if keyword in schema:
-            words.append(f"{text}: `{schema[keyword]}`.")
-    return " ".join(word for word in words if word)
+    return " ".join(filter(None, (markdown.sentence(schema.get("description", "")), in_words(schema))))
 
 
 def _example(skill: Skill, example: Example, base_url: str) -> str:
@@ -270,7 +301,7 @@ def _example(skill: Skill, example: Example, base_url: str) -> str:
         f"{json.dumps({'params': example.params}, ensure_ascii=False)}"
     )
     shown = json.dumps(answer, ensure_ascii=False, indent=2)
-    return _page([_fenced(cli_example(skill, example)), _fenced(call), "answers", _fenced(shown, "json")])
+    return markdown.page([markdown.fenced(cli_example(skill, example)), markdown.fenced(call), "answers", markdown.fenced(shown, "json")])
 
 
 def _error_row(error: ErrorHint) -> tuple[str, ...]:
@@ -282,52 +313,11 @@ def _endpoint_path(skill: Skill) -> str:
     return f"endpoints/{_hyphens(skill.category)}/{skill.name}.md"
 
 
-# ---------------------------------------------------------------------- pieces of Markdown
-
-
-class _Folded(str):
-    """Text that is written as a folded block, over several lines."""
-
-
-def _front_matter(members: Mapping[str, str | bool]) -> str:
-    lines = ["---"]
-    for key, value in members.items():
-        if isinstance(value, _Folded):
-            # Without the line end that `>` alone adds, and broken at spaces only: it is read as what was written.
-            folded = wrap(_line(value), 110, break_on_hyphens=False, break_long_words=False)
-            lines += [f"{key}: >-", *(f"  {line}" for line in folded or [""])]
-        elif isinstance(value, bool):
-            lines.append(f"{key}: {'true' if value else 'false'}")
-        else:
-            # A plain word where YAML takes it for text; JSON's quotes, which YAML reads too, elsewhere.
-            plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_, -]*|[0-9]+\.[0-9]+\.[0-9]+", value)
-            lines.append(f"{key}: {value if plain else json.dumps(value, ensure_ascii=False)}")
-    return "\n".join([*lines, "---"])
-
-
-def _page(parts: Iterable[str]) -> str:
-    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
-
-
-def _fenced(text: str, language: str = "") -> str:
-    """A code block whose fence is longer than any row of backticks within."""
-    longest = max((len(row) for row in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
-def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(names)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
+# ---------------------------------------------------------------------- paths
 
 
 def _links(folder: str, pages: Iterable[Guide]) -> str:
-    return "\n".join(f"- [{_line(page.title)}]({path})" for path, page in _paths(folder, pages).items())
+    return "\n".join(f"- [{markdown.label(page.title)}]({path})" for path, page in _paths(folder, pages).items())
 
 
 def _paths(folder: str, pages: Iterable[Guide]) -> dict[str, Guide]:
@@ -335,7 +325,7 @@ def _paths(folder: str, pages: Iterable[Guide]) -> dict[str, Guide]:
     paths: dict[str, Guide] = {}
     for page in pages:
         name = re.sub(r"[^a-z0-9]+", "-", page.title.lower()).strip("-")[:60] or "page"
-        number = next(n for n in range(1, 100) if f"{folder}/{_numbered(name, n)}.md" not in paths)
+        number = next(n for n in count(1) if f"{folder}/{_numbered(name, n)}.md" not in paths)
         paths[f"{folder}/{_numbered(name, number)}.md"] = page
     return paths
 
@@ -353,14 +343,3 @@ def _words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _sentence(text: str) -> str:
-    line = _line(text)
-    return line if not line or line[-1] in ".!?" else f"{line}."
-
-
-def _compact(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

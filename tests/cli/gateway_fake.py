@@ -205,10 +205,12 @@ class FakeGateway:
             case "GET", ["v1", "skills", "github", "create_issue"]:
                 return CREATE_ISSUE
             case "GET", ["v1", "github", "download"]:
+                main = {"cursor": "skillway-github.mdc", "windsurf": "skillway-github.md"}
                 return {
                     "slug": "github",
+                    "name": "skillway-github",
                     "files": [
-                        {"file_path": "SKILL.md", "content": "---\nname: skillway-github\n---\n# GitHub ☃\n"},
+                        {"file_path": main.get(asked.query["form"], "SKILL.md"), "content": "---\nname: skillway-github\n---\n# GitHub ☃\n"},
                         {"file_path": "endpoints/issues/create_issue.md", "content": "# create_issue\n"},
                     ],
                 }

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .gateway_fake import KEY, FakeGateway
 from .shell import Shell
@@ -144,6 +145,35 @@ def test_login_tells_agents_about_the_command(stranger: Shell) -> None:
     assert text.startswith("---\nname: skillway\n")
     for words in ("skillway help", "skillway skills", "skillway run"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("platform", "file"),
+    [
+        ("claude", ".claude/skills/skillway/SKILL.md"),
+        ("cursor", ".cursor/rules/skillway/skillway.mdc"),
+        ("windsurf", ".windsurf/rules/skillway/skillway.md"),
+    ],
+)
+def test_login_tells_each_platform_in_its_own_form(stranger: Shell, platform: str, file: str) -> None:
+    (stranger.folder / f".{platform}").mkdir()
+    stranger.run("login", "--key-stdin", given=KEY.encode())
+    head = yaml.safe_load((stranger.folder / file).read_text().split("---\n")[1])
+    assert head.keys() == {
+        "claude": {"name", "description", "allowed-tools"},
+        "cursor": {"description", "globs", "alwaysApply"},
+        "windsurf": {"trigger", "description"},
+    }[platform]
+    assert head["description"].startswith("Call third-party services")
+
+
+def test_login_leaves_a_core_skill_that_somebody_changed(stranger: Shell) -> None:
+    stranger.run("login", "--key-stdin", given=KEY.encode())
+    skill = stranger.folder / ".skillway/skills/skillway/SKILL.md"
+    skill.write_text("mine")
+    again = stranger.run("login", "--key-stdin", given=KEY.encode())
+    assert (again.code, skill.read_text()) == (0, "mine")
+    assert "was changed here, and is left as it is" in again.err
 
 
 def test_login_writes_no_skill_where_none_is_wanted(stranger: Shell) -> None:

@@ -119,3 +119,14 @@ def _json(value: object) -> Reply:
     import json
 
     return Reply(body=json.dumps(value).encode())
+
+
+def test_whoever_changed_a_pulled_file_is_asked_before_it_is_overwritten(shell: Shell) -> None:
+    skill = shell.folder / ".skillway/skills/skillway-github/SKILL.md"
+    assert shell.on_terminal("pull", "github").code == 0
+    skill.write_text("mine")
+    kept = shell.on_terminal("pull", "github", typed="n\n", prompt="Overwrite?")
+    assert b"SKILL.md. Overwrite? [y/N]" in kept.out
+    assert kept.code != 0 and skill.read_text() == "mine"
+    assert shell.on_terminal("pull", "github", typed="y\n", prompt="Overwrite?").code == 0
+    assert skill.read_text() != "mine"

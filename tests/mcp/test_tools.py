@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from gateway.mcp.options import BUDGET
+from gateway.web.tool_options import BUDGET
 from skills_catalog.exporting.tool_names import LONGEST, tool_name, tools_of
 from skills_catalog.loader import SHIPPED, load_catalog
 from tests.fakes.github import GitHub

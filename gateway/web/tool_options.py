@@ -1,4 +1,4 @@
-"""How a call is to be made beside its params: as arguments of `call_skill`, or in `_meta` as `skillway/…`."""
+"""How a tool call is to be made beside its params: as arguments of `call_skill`, in `_meta` as `skillway/…`, in a body."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.call import Call, Shape
+from gateway.core.errors import Refusal
 from gateway.core.keys import Principal
 from gateway.core.paging import MOST_PAGES
 from gateway.core.shaping import check_select
 from gateway.web.bodies import checked
 from gateway.web.operations import Field, choice, number, text
+from skills_catalog.exporting.tool_shapes import digest_of
+from skills_catalog.model import Skill
 
 PREFIX = "skillway/"
 #: Bytes of an answer where nobody says how many: about 8,000 tokens. What is cut is kept whole.
@@ -63,6 +66,13 @@ def options_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Our options in a request's `_meta`. Raises `bad_request` for one that is not known, or has a wrong value."""
     given = {name.removeprefix(PREFIX): value for name, value in meta.items() if name.startswith(PREFIX)}
     return checked(given, KNOWN, f"_meta {PREFIX}") if given else given
+
+
+def check_digest(skill: Skill, options: Mapping[str, Any]) -> None:
+    """Raises `conflict` for a tool that is no longer what the caller once looked at."""
+    if options.get("digest") not in (None, digest_of(skill)):
+        said = "The tool is no longer what it was when its digest was noted."
+        raise Refusal("conflict", said, hint="Look at it again in tools/list.", retryable=False)
 
 
 def call_of(
