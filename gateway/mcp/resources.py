@@ -63,7 +63,7 @@ def _skills(asked: Asked) -> Mapping[str, Integration]:
 
 
 def _files(asked: Asked, integration: Integration) -> Mapping[str, str]:
-    files: Sequence[Mapping[str, str]] = asked.ours.discovery.download(asked.who, integration.slug)["files"]
+    files: Sequence[Mapping[str, str]] = asked.ours.discovery.download(asked.who, integration.slug, "agent-skill")["files"]
     return {file["file_path"]: file["content"] for file in files}
 
 
