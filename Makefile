@@ -36,7 +36,8 @@ crash: dev ## Kill processes again and again while they work, on both databases
 	$(BIN)/python -m tests.crash.calls --database sqlite
 	$(BIN)/python -m tests.crash.calls --database postgresql
 
-bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
+bench: dev ## Measure what search finds, and a call against a plain nginx proxy (needs nginx and wrk)
+	$(BIN)/python -m benchmarks.bench_search
 	$(BIN)/python -m benchmarks.bench_call
 	$(BIN)/python -m benchmarks.bench_limits
 
