@@ -70,7 +70,11 @@ class Request:
         The verb at the beginning is near to all that it may be for: `post payments of Stripe to Slack` posts to Slack.
         """
         first = self.words[0].place if self.words and named.does != "read" else -1
-        return [(word, word.place == first or self._nearest(word) is named) for word in self.words]
+        words = [(word, word.place == first or self._nearest(word) is named) for word in self.words]
+        if self.effect == "send" and named.does == "write":
+            # Whatever is posted, shared or announced there is a message.
+            words.append((Word("message", named.place, True), True))
+        return words
 
     def _nearest(self, word: Word) -> Named:
         return min(self.named, key=lambda one: (abs(one.place - word.place), -one.place))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skills_catalog.model import Integration, Skill
 from skills_catalog.searching.everyday import spelled_out
-from skills_catalog.searching.words import STOP, plain, stem, words_of
+from skills_catalog.searching.words import STOP, apart, plain, stem, words_of
 
 #: What a hit is worth by where it is; a word that stands in several places adds up.
 _NAME, _ASK, _DESCRIPTION, _SYNONYM = 2.5, 1.0, 1.5, 2.0
@@ -80,9 +80,9 @@ def _document(skill: Skill, around: Mapping[str, float], words: Words) -> Docume
 
 def called(integration: Integration, words: Words) -> list[tuple[str, ...]]:
     """What people call the service, each name as stems: as one word, as several, or by the first of several."""
-    whole = words.stems(integration.name.lower())
-    apart = words.stems(integration.slug)
-    return list(dict.fromkeys(tuple(name) for name in (whole, apart, ["".join(apart)], whole[:1]) if 0 < len(name) <= _LONGEST_NAME))
+    whole = words.stems(integration.name)
+    names = (whole, words.stems(apart(integration.name)), words.stems(integration.slug.replace("_", "")), whole[:1])
+    return list(dict.fromkeys(tuple(name) for name in (*names, words.stems(integration.slug)) if 0 < len(name) <= _LONGEST_NAME))
 
 
 def _words(text: str) -> list[str]:

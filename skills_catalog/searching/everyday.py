@@ -51,6 +51,7 @@ _PHRASES = """
     calling off, call off, called off, calls off: cancel
     put off, push back: move later
     sum up, sums up: summarize
+    recording, recordings: audio
     point out: comment
     find out: find
     make sure: check
@@ -144,7 +145,7 @@ _PHRASES = """
 _MEANINGS = """
     mail, inbox, post: mail message email
     email: mail message
-    newsletter, mailing: campaign broadcast
+    newsletter: campaign broadcast
     ticket: issue case
     issue: ticket bug
     bug, defect: issue error
@@ -280,7 +281,7 @@ _MEANINGS = """
     void, cancel, abort, revoke: cancel void
     profit, loss, earn, income, earning: profit loss
     account: account
-    bookkeeping, ledger, accounting: accounts transactions
+    bookkeeping, ledger: accounts transactions
     plan: subscription plan
     upgrade, downgrade, proration, mrr: subscription update plan
     stock, inventory, warehouse, left: inventory stock available
@@ -290,7 +291,7 @@ _MEANINGS = """
     product, goods, article, merchandise: product
     order: order
     coupon, discount: discount
-    stat, metric, kpi, performance, analytics, statistic: report stats statistics
+    metric, kpi, performance, analytics, statistic: report stats statistics
     report: report
     perform: report stats
     song, track, tune, music: track song playback music
@@ -299,8 +300,7 @@ _MEANINGS = """
     play, listen, resume: playback play start
     playing: playback
     skip: next skip
-    vocal, voice, audio, recording: audio speech recording
-    recording: audio
+    vocal, voice, audio: audio speech
     transcript, transcription: transcribe
     llm, gpt, ai, chatgpt, prompt: model response
     summarize, translate, rewrite: response model
@@ -327,7 +327,7 @@ _MEANINGS = """
     customer, consumer: customer
     signup, register, registration, enroll: create sign
     offensive, toxic, hateful, rude, abusive, nsfw, harmful: harmful moderation moderate
-    joke, poem, answer, question, chatbot, completion: model response answer
+    joke, poem, question, chatbot: model response answer
     similar, meaning, vector: embeddings vector
     record: record
     watch, monitor, observe: monitor follow
@@ -342,7 +342,7 @@ _MEANINGS = """
     receipt, contract, invoice: file attachment invoice
     song, jazz, rock, hit, favourite: track music playback
     hear: playback play
-    moved, relocated: update address
+    relocated: update address
     clean, empty, wipe: clear delete
     public: share visibility link
     finished, done, completed: completed
@@ -374,7 +374,7 @@ _MEANINGS = """
     template, boilerplate: template
     audience, crowd, reader: audience list segment
     blast, mailshot, drip: campaign broadcast send
-    open, opened, clicked, click: opens clicks report
+    clicked, click: opens clicks report
     sender: sender
     paragraph, sentence, chapter, section: section block text
     bullet, checklist: checklist item
@@ -448,7 +448,7 @@ _MEANINGS = """
     recur, recurring, repeat: recurring repeat subscription
     occurrence, instance: occurrence instance
     timezone: zone time
-    conference, video, meet: meeting video call
+    conference, video: meeting video call
     busy: busy free
     vacation, leave: vacation
     thread, conversation: thread conversation replies
@@ -472,7 +472,7 @@ _MEANINGS = """
     readme: contents file
     artifact, binary: artifact
     log, output, console: log
-    compile, test, tests: workflow build job
+    compile: workflow build job
     hotfix, feature: branch pull
     fork: copy
     reviewer, review, approval: review reviewer approve

@@ -258,7 +258,7 @@ def _fit(asked: Does, does: Effect, otherwise: float) -> float:
 
 
 #: Effects that people do not tell apart: a comment is made or sent, a thing is archived or deleted.
-_ALIKE = ({"create", "send"}, {"update", "delete"}, {"create", "update"}, {"update", "send"})
+_ALIKE = ({"create", "send"}, {"update", "delete"}, {"create", "update"})
 
 
 def _in_turns(rankings: Sequence[Sequence[Hit]]) -> Iterable[Hit]:

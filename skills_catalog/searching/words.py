@@ -6,8 +6,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HUMPED = re.compile(r"\b[a-z][a-z0-9]*[A-Z]\w*")
 _VOWEL = re.compile(r"[aeiouy]")
 #: Longer words are nobody's, and cost time.
 _LONGEST = 40
@@ -46,11 +47,19 @@ COMMON_VERBS = words_in(
 
 
 def plain(text: str) -> str:
-    """The text in lower case, without accents, with a space for `_` and between the humps of `createIssue`."""
-    text = _HUMP.sub(" ", text).replace("_", " ").lower()
+    """The text in lower case, without accents, with a space for `_` and between the humps of `createIssue`.
+
+    `GitHub` is one word: what begins with a capital is a name.
+    """
+    text = _HUMPED.sub(lambda found: apart(found[0]), text).replace("_", " ").lower()
     if text.isascii():
         return text
     return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+
+
+def apart(word: str) -> str:
+    """A word with spaces between its humps."""
+    return _HUMP.sub(" ", word)
 
 
 def words_of(text: str) -> list[str]:

@@ -94,7 +94,9 @@ def test_other_words_have_other_stems(one: str, other: str) -> None:
 
 
 def test_words_are_taken_apart_at_humps_and_lines_and_lose_their_accents() -> None:
-    assert words_of(plain("createIssue create_issue Café-Menü 2nd")) == [*("create", "issue") * 2, "cafe", "menu", "2nd"]
+    assert words_of(plain("createIssue create_issue Café-Menü 2nd Счёт HubSpot")) == [
+        *("create", "issue", "create", "issue", "cafe", "menu", "2nd", "счет", "hubspot")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,11 +139,18 @@ def test_a_service_that_is_named_comes_first_and_nothing_else_is_hidden() -> Non
     assert {name.split(".")[0] for name in found("outlook", 500)[:30]} == {"outlook_calendar", "outlook_mail"}
 
 
+@pytest.mark.parametrize("name", ["GitHub", "github", "git hub", "GITHUB", "Github"])
+def test_a_service_is_known_however_its_name_is_written(name: str) -> None:
+    assert found(f"open an issue in {name}") == found("open an issue in github")
+    assert found("who is on call in pager duty")[0] == "pagerduty.list_oncalls"
+
+
 def test_several_services_take_turns_and_the_words_between_tell_which_is_read() -> None:
     hits = found("copy jira issues into trello", 6)
     assert [name.split(".")[0] for name in hits] == ["jira", "trello"] * 3
     assert hits[0] in ("jira.search_issues", "jira.get_issue")
     assert found("make a jira issue from a trello card")[0] == "jira.create_issue"
+    assert found("announce the linear issues in discord")[1] == "discord.send_message"
 
 
 def test_a_service_that_is_not_there_is_missed() -> None:
