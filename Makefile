@@ -39,7 +39,8 @@ crash: dev ## Kill processes again and again while they work, on both databases
 soak: dev ## Load a process for an hour, and see whether anything grows
 	$(BIN)/python -m tests.crash.soak --minutes 60
 
-bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
+bench: dev ## Measure what search finds, and a call against a plain nginx proxy (needs nginx and wrk)
+	$(BIN)/python -m benchmarks.bench_search
 	$(BIN)/python -m benchmarks.bench_call
 	$(BIN)/python -m benchmarks.bench_limits
 

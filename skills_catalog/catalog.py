@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from types import MappingProxyType
 
 from skills_catalog.model import Integration, Skill
 from skills_catalog.names import nearest
+from skills_catalog.searching.index import Index
 
-_MOST_WORDS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A skill with its texts in lower case, each with what a hit in it is worth."""
-
-    skill: Skill
-    texts: tuple[tuple[float, str], ...]
+#: The score from which on an action probably does what was asked for.
+LIKELY = 0.28
 
 
 class Catalog:
     """Immutable. A reload makes a new one."""
 
-    __slots__ = ("_entries", "digest", "integrations")
+    __slots__ = ("_building", "_index", "digest", "integrations")
 
     #: By slug, in the order of the slugs.
     integrations: Mapping[str, Integration]
@@ -38,7 +32,8 @@ class Catalog:
         for integration in self.integrations.values():
             hashed.update(f"{integration.slug}={integration.digest}\n".encode())
         self.digest = hashed.hexdigest()
-        self._entries: tuple[_Entry, ...] | None = None
+        self._index: Index | None = None
+        self._building = Lock()
 
     def get(self, slug: str) -> Integration | None:
         return self.integrations.get(slug)
@@ -56,53 +51,24 @@ class Catalog:
         integration = self.integrations.get(slug)
         return nearest(name, integration.skills) if integration else None
 
-    def search(self, text: str, limit: int = 20) -> list[tuple[Skill, float]]:
-        """Skills in whose words the words of `text` occur, the best first; scores are between 0 and 1.
+    def search(
+        self, text: str, limit: int = 20, wanted: Callable[[Skill], bool] | None = None
+    ) -> list[tuple[Skill, float]]:
+        """Skills that do what `text` asks for, the best first, of those that are wanted; scores are between 0 and 1.
 
-        The same catalog and text give the same scores in the same order.
+        The same catalog and text give the same scores in the same order. Scores of different texts compare: where the
+        best is below `LIKELY`, there is probably no such skill. Builds the index if nobody did.
         """
-        words = list(dict.fromkeys(_plain(text).split()))[:_MOST_WORDS]
-        if not words:
-            return []
-        hits = [(entry.skill, score) for entry in self._indexed() if (score := _score(entry, words)) > 0]
-        hits.sort(key=lambda hit: (-hit[1], hit[0].integration, hit[0].name))
-        return hits[:limit]
+        return self.index().search(text, limit, wanted)
 
-    def _indexed(self) -> tuple[_Entry, ...]:
-        if self._entries is None:
-            self._entries = tuple(
-                _entry(integration, skill)
-                for integration in self.integrations.values()
-                for skill in integration.skills.values()
-            )
-        return self._entries
+    @property
+    def is_indexed(self) -> bool:
+        """Whether a search need not build the index first."""
+        return self._index is not None
 
-
-def _entry(integration: Integration, skill: Skill) -> _Entry:
-    texts = (
-        (1.0, f"{skill.name} {skill.title}"),
-        (0.8, " ".join((integration.slug, integration.name, *integration.synonyms))),
-        (0.7, " ".join(skill.synonyms)),
-        (0.6, " ".join((skill.category, *integration.categories))),
-        (0.5, " ".join(skill.asks)),
-        (0.4, f"{skill.description} {skill.resource or ''}"),
-        (0.2, integration.description),
-    )
-    return _Entry(skill, tuple((worth, f" {_plain(text)} ") for worth, text in texts if text.strip()))
-
-
-def _score(entry: _Entry, words: list[str]) -> float:
-    """The mean over the words of the best place where each occurs; a part of a word counts half."""
-    total = 0.0
-    for word in words:
-        best = 0.0
-        for worth, text in entry.texts:
-            if worth > best and word in text:
-                best = max(best, worth if f" {word} " in text else worth / 2)
-        total += best
-    return round(total / len(words), 4)
-
-
-def _plain(text: str) -> str:
-    """Lower case, and anything but letters and digits a space."""
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower())
+    def index(self) -> Index:
+        """What it is searched by, built once: a tenth of a second for a thousand skills, which a thread may spend."""
+        with self._building:
+            if self._index is None:
+                self._index = Index(self.integrations.values())
+        return self._index

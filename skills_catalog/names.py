@@ -106,14 +106,14 @@ def _likeness(name: str, candidate: str) -> int | None:
     """Smaller is nearer; None is too far."""
     allowed = max(1, min(len(name), len(candidate)) // 3)
     if abs(len(name) - len(candidate)) <= allowed:
-        distance = _edits(name, candidate)
+        distance = edits(name, candidate)
         if distance <= allowed:
             return distance
     short, long = sorted((name, candidate), key=len)
     return 10 + len(long) - len(short) if len(short) >= 3 and short in long else None
 
 
-def _edits(a: str, b: str) -> int:
+def edits(a: str, b: str) -> int:
     """Insertions, deletions, substitutions and swaps of neighbours that lead from `a` to `b`."""
     before: list[int] = []
     last = list(range(len(b) + 1))

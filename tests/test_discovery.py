@@ -16,6 +16,7 @@ from gateway.core.grants import Grant
 from gateway.installation import open_installation
 from gateway.settings import load_settings
 from gateway.store.keys import SqlKeys
+from skills_catalog.catalog import LIKELY
 from skills_catalog.loader import SHIPPED, load_catalog
 from tests.demo import write_definitions
 from tests.harness import RunningGateway, gateway
@@ -318,7 +319,7 @@ async def test_a_key_sees_the_integrations_of_its_scopes(live: RunningGateway) -
 async def test_search_finds_an_action_by_its_words(live: RunningGateway, query: str, best: str) -> None:
     found = (await read(live, f"/v1/skills/search?q={query.replace(' ', '+')}"))["skills"]
     assert f"{found[0]['integration']}.{found[0]['action']}" == best
-    assert set(found[0]) == {"integration", "action", "description", "score", "connected"}
+    assert set(found[0]) == {"integration", "action", "description", "effect", "score", "connected"}
     scores = [skill["score"] for skill in found]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
@@ -330,6 +331,46 @@ async def test_search_gives_as_many_as_are_asked_for(live: RunningGateway) -> No
     assert len((await read(live, "/v1/skills/search?q=list&limit=200"))["skills"]) > 20
     assert (await read(live, "/v1/skills/search?q=zzzzzzzz"))["skills"] == []
     assert (await read(live, "/v1/skills/search?q=%22%27%3B--%25_%2A"))["skills"] == []
+
+
+async def test_search_tells_whether_anything_is_likely_to_fit(live: RunningGateway) -> None:
+    found = await read(live, "/v1/skills/search?q=open+an+isue+in+github")
+    assert found["likely"] is True and "hint" not in found
+    assert found["skills"][0]["score"] >= LIKELY
+    for text in ("zzzzzzzz", "water+the+kitchen+herbs"):
+        found = await read(live, f"/v1/skills/search?q={text}")
+        assert found["likely"] is False and "other words" in found["hint"]
+        assert all(skill["score"] < LIKELY for skill in found["skills"])
+
+
+async def test_search_keeps_to_an_integration_an_effect_and_what_is_connected(live: RunningGateway) -> None:
+    found = (await read(live, "/v1/skills/search?q=delete+it&integration=overten&effect=delete&limit=200"))["skills"]
+    assert {(skill["integration"], skill["effect"]) for skill in found} == {("overten", "delete")}
+    everything = (await read(live, "/v1/skills/search?q=old+way&limit=200&user=ada"))["skills"]
+    assert {skill["connected"] for skill in everything} == {True, False}
+    connected = (await read(live, "/v1/skills/search?q=old+way&limit=200&user=ada&connected=1"))["skills"]
+    assert connected and connected == [skill for skill in everything if skill["connected"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("integration=githb", 404, "not_found"),
+        ("integration=UP", 400, "bad_request"),
+        ("effect=reads", 400, "bad_request"),
+        ("connected=maybe", 400, "bad_request"),
+    ],
+)
+async def test_search_refuses_a_filter_that_it_does_not_know(live: RunningGateway, query: str, status: int, code: str) -> None:
+    answer = await live.ask("GET", f"/v1/skills/search?q=issue&{query}")
+    assert (answer.status, answer.json()["error"]) == (status, code)
+    assert query.split("=")[0] in answer.json()["message"].lower()
+
+
+async def test_search_in_an_integration_that_the_key_is_not_for_is_refused(live: RunningGateway) -> None:
+    key = await scoped_key(live, "overten")
+    answer = await live.ask("GET", "/v1/skills/search?q=issue&integration=github", key=key)
+    assert (answer.status, answer.json()["error"]) == (403, "scope_not_allowed")
 
 
 # Download

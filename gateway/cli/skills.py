@@ -11,14 +11,26 @@ from gateway.cli.failures import refused
 from gateway.cli.jsontext import Json, dumps
 from gateway.cli.names import check_name
 
+_EFFECTS = ("read", "create", "update", "delete", "send")
+
 
 @click.command(short_help="List integrations, the actions of one, or document one action.")
 @click.argument("integration", required=False)
 @click.argument("action", required=False)
-@click.option("--search", metavar="TEXT", help="Find actions of all integrations by what they do.")
+@click.option("--search", metavar="TEXT", help="Find actions, of all integrations or of one, by what they do.")
+@click.option("--effect", type=click.Choice(_EFFECTS), help="With --search: only actions of this effect.")
+@click.option("--connected", is_flag=True, help="With --search: only of integrations that the user has connected.")
 @click.option("--user", metavar="USER", help="Tell what this user has connected.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
-def skills(integration: str | None, action: str | None, search: str | None, user: str | None, as_json: bool) -> None:
+def skills(
+    integration: str | None,
+    action: str | None,
+    search: str | None,
+    effect: str | None,
+    connected: bool,
+    user: str | None,
+    as_json: bool,
+) -> None:
     """List the integrations, the actions of one, or document one action.
 
     \b
@@ -29,9 +41,13 @@ def skills(integration: str | None, action: str | None, search: str | None, user
     """
     client = client_for(login_in_use())
     if search is not None:
-        if integration:
-            raise refused("--search looks through all integrations; leave the integration out.")
-        answer, show = client.ask("GET", "/v1/skills/search", query={"q": search, "user": user}), _show_found
+        if action:
+            raise refused("--search finds actions; leave the action out.")
+        within = check_name("integration", integration) if integration else None
+        query = {"q": search, "integration": within, "effect": effect, "connected": "1" if connected else None, "user": user}
+        answer, show = client.ask("GET", "/v1/skills/search", query=query), _show_found
+    elif effect or connected:
+        raise refused("--effect and --connected go with --search.")
     elif integration is None:
         answer, show = client.ask("GET", "/v1/skills", query={"user": user}), _show_integrations
     elif action is None:
@@ -102,6 +118,8 @@ def _show_actions(page: dict[str, Json]) -> None:
 def _show_found(page: dict[str, Json]) -> None:
     columns = ("integration", "action", "connected", "description")
     output.table(columns, [[_member(item, column) for column in columns] for item in _items(page, "skills")])
+    if hint := _word(page.get("hint")):
+        output.warn(hint)
 
 
 def _param_row(name: str, schema: Json, required: Json) -> tuple[Json, ...]:

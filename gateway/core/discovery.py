@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.access import check_action, check_scope
@@ -15,10 +16,25 @@ from gateway.core.entered import asked_fields
 from gateway.core.grants import level_of
 from gateway.core.keys import Principal
 from gateway.core.providers import Providers
+from skills_catalog.catalog import LIKELY
 from skills_catalog.exporting.skill_files import Form, cli_example, skill_files, skill_name
-from skills_catalog.model import AuthMethod, Integration, Skill
+from skills_catalog.model import AuthMethod, Effect, Integration, Skill
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """A search: what for, and what the actions have to be."""
+
+    text: str
+    limit: int
+    integration: str | None = None
+    effect: Effect | None = None
+    #: Only of integrations that the user has connected, or that need no connection.
+    connected: bool = False
+    #: Only of these integrations.
+    among: frozenset[str] | None = None
 
 
 class Discovery:
@@ -111,21 +127,43 @@ class Discovery:
             document["deprecated"] = shown(skill.deprecated)
         return document
 
-    async def search(self, principal: Principal, text: str, user: str, limit: int) -> list[Json]:
-        """Actions whose words hold the text, best first, of every integration the key may use."""
+    async def search(self, principal: Principal, sought: Sought, user: str) -> Json:
+        """Actions that do what is sought, best first, of those that the principal may use.
+
+        Not `likely`, where the best score is below `LIKELY`: then there is probably no such action.
+        Raises what `integration` does for one that the key may not see.
+        """
         connected = await self._connected(principal.org, user)
-        found = self._catalogs.current.search(text, limit=len(self._catalogs.current.integrations) * 1000)
-        return [
+        catalog = self._catalogs.current
+        slugs = {
+            integration.slug
+            for integration in ([self._visible(principal, sought.integration)] if sought.integration else catalog.integrations.values())
+            if principal.grant.allows_integration(integration.slug)
+            and (sought.among is None or integration.slug in sought.among)
+            and (not sought.connected or _is_connected(integration, connected))
+        }
+        if not catalog.is_indexed:
+            await asyncio.to_thread(catalog.index)
+        found = catalog.search(
+            sought.text,
+            sought.limit,
+            lambda skill: skill.integration in slugs and sought.effect in (None, skill.effect) and _may_use(principal, skill),
+        )
+        skills = [
             {
                 "integration": skill.integration,
                 "action": skill.name,
                 "description": skill.description,
+                "effect": skill.effect,
                 "score": score,
-                "connected": _is_connected(self._catalogs.current.integrations[skill.integration], connected),
+                "connected": _is_connected(catalog.integrations[skill.integration], connected),
             }
             for skill, score in found
-            if principal.grant.allows_integration(skill.integration) and _may_use(principal, skill)
-        ][:limit]
+        ]
+        if found and found[0][1] >= LIKELY:
+            return {"skills": skills, "likely": True}
+        hint = "Probably no action that you may use does this. Say it in other words, or name the service."
+        return {"skills": skills, "likely": False, "hint": hint}
 
     def download(self, principal: Principal, slug: str, form: Form) -> Json:
         """The integration as files of an Agent Skill, or of another form; `name` is that of their folder."""

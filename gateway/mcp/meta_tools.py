@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.core.access import check_level, check_live, check_scope, user_of
+from gateway.core.discovery import Sought
 from gateway.core.errors import Refusal
 from gateway.core.runs import Run
 from gateway.core.wishes import Wish
@@ -21,8 +22,6 @@ from gateway.web.tool_options import BUDGET, FOR_MODELS, USER
 
 #: Hits of one search, and at most.
 _HITS, _MOST_HITS = 8, 50
-#: What a search looks through before it is filtered.
-_LOOKED_THROUGH = 1000
 #: An example's answer is shown up to so many bytes: its form, not its content.
 _LARGEST_EXAMPLE = 1200
 #: Items of a piece of a kept answer, and seconds that one look may wait.
@@ -49,23 +48,23 @@ async def _search(asked: Asked, given: Mapping[str, Any], options: Mapping[str, 
     if (slug := given.get("integration")) is not None:
         asked.ours.catalogs.integration(slug)
         _check_served(asked, slug)
-    catalog = asked.ours.catalogs.current
-    hits: list[Json] = []
-    for hit in await asked.ours.discovery.search(asked.who, given["query"], user, _LOOKED_THROUGH):
-        skill = catalog.find(hit["integration"], hit["action"])
-        wanted = asked.serves(hit["integration"]) and slug in (None, hit["integration"])
-        if skill is None or not wanted or given.get("effect") not in (None, skill.effect):
-            continue
-        hits.append({**{name: hit[name] for name in _OF_HIT}, "effect": skill.effect})
-        if len(hits) == given["limit"]:
-            break
-    if hits:
-        return of_value({"skills": hits})
-    served = [one.slug for one in asked.ours.discovery.usable(asked.who) if one.skills and asked.serves(one.slug)]
-    return of_value({"skills": [], "hint": f"Nothing fits. Use other words; there are: {', '.join(served)[:1000]}."})
+    sought = Sought(
+        text=given["query"],
+        limit=given["limit"],
+        integration=slug,
+        effect=given.get("effect"),
+        connected=given["connected"],
+        among=asked.only,
+    )
+    found = await asked.ours.discovery.search(asked.who, sought, user)
+    answer: Json = {"skills": [{name: hit[name] for name in _OF_HIT} for hit in found["skills"]], "likely": found["likely"]}
+    if not found["likely"]:
+        served = [one.slug for one in asked.ours.discovery.usable(asked.who) if one.skills and asked.serves(one.slug)]
+        answer["hint"] = f"{found['hint']} There are: {', '.join(served)[:1000]}."
+    return of_value(answer)
 
 
-_OF_HIT = ("integration", "action", "description", "connected")
+_OF_HIT = ("integration", "action", "description", "effect", "score", "connected")
 
 
 async def _describe(asked: Asked, given: Mapping[str, Any], options: Mapping[str, Any]) -> Json:
@@ -160,11 +159,19 @@ META_TOOLS: Mapping[str, MetaTool] = {
         MetaTool(
             name="search_skills",
             title="Find actions",
-            description="Find actions of connected services by what they do, the best first. Start here.",
+            description=(
+                "Find actions of the services by what you want to do, the best first. Start here. "
+                "Where `likely` is false, probably none does it."
+            ),
             takes=_known(
-                text("query", "What you want to do, in a few words.", most=400, required=True),
+                text("query", "What you want to do, in a few words; name the service if you know it.", most=400, required=True),
                 Field(name="integration", about="Only of this integration.", schema=SLUG),
                 choice("effect", "Only of this effect.", ["read", "create", "update", "delete", "send"]),
+                Field(
+                    name="connected",
+                    about="Only of services that the user has connected.",
+                    schema={"type": "boolean", "default": False},
+                ),
                 number("limit", "How many at most.", low=1, high=_MOST_HITS, default=_HITS),
             ),
             annotations=_READS,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from gateway.core.access import user_of
+from gateway.core.discovery import Sought
 from gateway.core.keys import Principal
 from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER, after, cursor_of
 from gateway.rest.shapes import ACTION as ACTION_SHAPE
-from gateway.rest.shapes import FOUND, INTEGRATION_LISTED, SKILL_FILES
+from gateway.rest.shapes import EFFECT, FOUND, INTEGRATION_LISTED, SKILL_FILES
 from gateway.rest.shapes import INTEGRATION as INTEGRATION_SHAPE
 from gateway.web.answers import tagged
 from gateway.web.context import services
-from gateway.web.operations import Answer, Asked, choice, number, operation, text
-from gateway.web.shapes import TEXT, listed, shape
+from gateway.web.operations import Answer, Asked, choice, number, operation, switch, text
+from gateway.web.shapes import TEXT, YES_OR_NO, listed, shape
+from skills_catalog.catalog import LIKELY
 from skills_catalog.exporting.skill_files import FORMS
 
 _GROUP = "Discovery"
@@ -67,37 +71,53 @@ async def integrations(request: web.Request, who: Principal, asked: Asked) -> we
     "search_actions",
     "Find actions by what they do",
     group=_GROUP,
-    about="Ranked over everything that this key may use; the same words give the same order.",
+    about=(
+        "Ranked over everything that this key may use, whatever the words, slips of typing included; the same words "
+        f"give the same order. Scores of different searches compare: where the best is below {LIKELY}, probably no "
+        "action does this."
+    ),
     query=[
-        text("q", "Words to look for.", most=400, required=True),
+        text("q", "What you want to do, in your words.", most=400, required=True),
+        replace(INTEGRATION, about="Only of this integration.", required=False),
+        choice("effect", "Only of this effect.", EFFECT["enum"]),
+        switch("connected", "Only of integrations that the user has connected."),
         USER,
         number("limit", "How many at most.", low=1, high=MOST_LISTED, default=20),
     ],
     answers={
         200: Answer(
-            about="The actions, the best first.",
-            schema=shape(skills=listed(FOUND)),
+            about="The actions, the best first. Of several services that are named, in turns.",
+            schema=shape(skills=listed(FOUND), likely=YES_OR_NO, optional={"hint": TEXT}),
             example={
                 "skills": [
                     {
                         "integration": "github",
                         "action": "create_issue",
                         "description": "Open an issue in a repository.",
-                        "score": 1.0,
+                        "effect": "create",
+                        "score": 0.8732,
                         "connected": True,
                     }
-                ]
+                ],
+                "likely": True,
             },
             headers=("ETag",),
         ),
         304: _UNCHANGED,
     },
+    refuses=["scope_not_allowed", "not_found"],
     example={"query": {"q": "create issue"}},
 )
 async def search(request: web.Request, who: Principal, asked: Asked) -> web.Response:
-    user = user_of(who, asked.query.get("user"))
-    found = await services(request).discovery.search(who, asked.query["q"], user, asked.query["limit"])
-    return tagged(request, {"skills": found})
+    said = asked.query
+    sought = Sought(
+        text=said["q"],
+        limit=said["limit"],
+        integration=said.get("integration"),
+        effect=said.get("effect"),
+        connected=said["connected"] in ("1", "true"),
+    )
+    return tagged(request, await services(request).discovery.search(who, sought, user_of(who, said.get("user"))))
 
 
 @operation(

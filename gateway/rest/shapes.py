@@ -100,6 +100,7 @@ FOUND = shape(
     integration=NAME,
     action=NAME,
     description=TEXT,
+    effect=EFFECT,
     score={"type": "number", "minimum": 0, "maximum": 1},
     connected=YES_OR_NO,
 )

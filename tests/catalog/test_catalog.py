@@ -93,7 +93,7 @@ def test_the_nearest_name_is_one_typo_away_or_part_of_it(typed: str, meant: str 
 
 
 def test_words_find_skills_wherever_they_stand() -> None:
-    assert found("rota") == ["pager.list_schedules"]
+    assert found("rota")[0] == "pager.list_schedules"
     assert found("who carries the phone tonight")[0] == "pager.list_schedules"
     assert found("duty") == ["pager.list_schedules", "pager.create_incident"]
     assert set(found("on-call")) == {"pager.list_schedules", "pager.create_incident"}
@@ -105,11 +105,11 @@ def test_a_name_counts_more_than_a_description() -> None:
     assert found("incident")[0] == "pager.create_incident"
 
 
-def test_a_part_of_a_word_counts_and_less_than_the_word() -> None:
+def test_the_beginning_of_a_word_counts_and_less_than_the_word() -> None:
     def score(text: str) -> float:
-        return {skill.id: score for skill, score in CATALOG.search(text)}["notes.create_note"]
+        return {skill.id: score for skill, score in CATALOG.search(text)}["pager.create_incident"]
 
-    assert 0 < score("creat") < score("create")
+    assert 0 < score("incid") < score("incident")
 
 
 def test_the_limit_cuts_the_worst() -> None:

@@ -22,6 +22,12 @@ DOWNLOAD = ("GET", "/v1/github/download")
         (["github", "create_issue"], "/v1/skills/github/create_issue", {}),
         (["--user", "ann b&c"], "/v1/skills", {"user": "ann b&c"}),
         (["--search", "open a bug"], "/v1/skills/search", {"q": "open a bug"}),
+        (["github", "--search", "bug"], "/v1/skills/search", {"q": "bug", "integration": "github"}),
+        (
+            ["--search", "bug", "--effect", "read", "--connected"],
+            "/v1/skills/search",
+            {"q": "bug", "effect": "read", "connected": "1"},
+        ),
     ],
 )
 def test_each_level_is_one_request_and_its_answer(
@@ -38,8 +44,9 @@ def test_an_integration_that_is_not_there_exits_1(shell: Shell) -> None:
     assert (done.code, done.json["error"]) == (1, "not_found")
 
 
-def test_search_and_an_integration_do_not_go_together(fake: FakeGateway, shell: Shell) -> None:
-    assert shell.run("skills", "github", "--search", "x").code == 1
+@pytest.mark.parametrize("words", [["github", "create_issue", "--search", "x"], ["--effect", "read"], ["--connected"]])
+def test_what_does_not_go_together_asks_nothing(fake: FakeGateway, shell: Shell, words: list[str]) -> None:
+    assert shell.run("skills", *words).code == 1
     assert fake.asked == []
 
 

@@ -1,0 +1,1 @@
+"""Finds actions by what somebody wants to do."""
