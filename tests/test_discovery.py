@@ -379,7 +379,8 @@ async def test_search_in_an_integration_that_the_key_is_not_for_is_refused(live:
 async def test_a_download_is_a_skill_with_one_file_for_each_action(live: RunningGateway) -> None:
     for slug, integration in CATALOG.integrations.items():
         document = await read(live, f"/v1/{slug}/download")
-        assert (list(document), document["slug"]) == (["slug", "files"], slug)
+        assert (list(document), document["slug"]) == (["slug", "name", "files"], slug)
+        assert document["name"] == f"skillway-{slug.replace('_', '-')}"
         files = {file["file_path"]: file["content"] for file in document["files"]}
         assert len(files) == len(document["files"])
         assert next(iter(files)) == "SKILL.md"
@@ -395,9 +396,17 @@ async def test_a_download_is_a_skill_with_one_file_for_each_action(live: Running
 async def test_skill_md_opens_with_what_an_agent_reads_first(live: RunningGateway) -> None:
     files = (await read(live, "/v1/github/download"))["files"]
     head = files[0]["content"].split("---\n")[1]
-    assert head.startswith("name: skillway-github\nversion: 1.0.1\ndescription: >")
-    for line in ("user-invocable: true", "disable-model-invocation: false", "allowed-tools: Bash, Read, Grep, Glob"):
+    assert head.startswith('name: skillway-github\ndescription: "Issues, pull requests, ')
+    for line in ('allowed-tools: "Bash(skillway:*) Read Grep Glob"', 'metadata:\n  version: "1.0.1"\n'):
         assert line in head
+
+
+async def test_a_download_is_in_the_form_that_is_asked_for(live: RunningGateway) -> None:
+    for form, main in (("agent-skill", "SKILL.md"), ("cursor", "skillway-github.mdc"), ("windsurf", "skillway-github.md")):
+        files = (await read(live, f"/v1/github/download?form={form}"))["files"]
+        assert files[0]["file_path"] == main
+    refused = await live.ask("GET", "/v1/github/download?form=emacs")
+    assert (refused.status, refused.json()["details"]["fields"][0]["path"]) == (400, "form")
 
 
 # Caching
