@@ -110,12 +110,18 @@ class ApiKeys:
     async def revoke(self, principal: Principal, key_id: str) -> None:
         """The key stops, and all that were made by it. Raises `not_found`, also for another's."""
         check_level(principal, "full_access")
-        seen = await self._seen(principal)
-        if not any(key.id == key_id for key in seen) or not await self._store.revoke(
+        if not await self._sees(principal, key_id) or not await self._store.revoke(
             principal.org, key_id, by=principal.actor
         ):
             raise Refusal("not_found", "API key not found.")
         self._access.forget()
+
+    async def _sees(self, principal: Principal, key_id: str) -> bool:
+        if principal.key is not None and principal.key.parent is not None:
+            return any(key.id == key_id for key in await self._seen(principal))
+        # Not by the list: an org that makes and revokes keys all day has very many.
+        key = await self._store.find(principal.org, key_id)
+        return key is not None and (key.mode == "test" or principal.mode != "test")
 
     async def _seen(self, principal: Principal) -> Sequence[ApiKey]:
         check_level(principal, "full_access")
