@@ -502,7 +502,7 @@ OTHER_SERVICES = words_in(
     redshift rippling s3 sap servicenow sharepoint shippo skype smartsheet snapchat snowflake sonos soundcloud
     splunk squarespace stackoverflow strava surveymonkey tableau teamcity teamviewer tesla terraform tiktok
     tripadvisor tumblr twitch twitter typeform uber vimeo vmware vonage webex webflow wechat wix woocommerce
-    wordpress workday wrike yahoo yammer yelp youtube zapier zillow zoho zoom"""
+    wetransfer wordpress workday wrike yahoo yammer yelp youtube zapier zillow zoho zoom"""
 )
 
 

@@ -154,7 +154,7 @@ def test_several_services_take_turns_and_the_words_between_tell_which_is_read() 
 
 
 def test_a_service_that_is_not_there_is_missed() -> None:
-    assert best("upload a file to dropbox") < LIKELY <= best("upload a file")
+    assert best("upload a file to wetransfer") < LIKELY <= best("upload a file")
     without = Catalog(one for one in CATALOG.integrations.values() if one.slug == "github")
     named = replace(without.integrations["github"], slug="dropbox", name="Dropbox")
     assert Catalog([named]).search("list the releases on dropbox")[0][1] >= LIKELY
