@@ -27,6 +27,10 @@ def pull(integration: str, platform: str | None) -> None:
 
     The platform is told by the folders of the working directory: .claude, .cursor or .windsurf; without one of them,
     the files go below .skillway.
+
+    \b
+    skillway pull github
+    skillway pull github --platform claude
     """
     slug = check_name("integration", integration)
     page = client_for(login_in_use()).ask("GET", path_of("v1", slug, "download")).members()
