@@ -36,9 +36,11 @@ crash: dev ## Kill processes again and again while they work, on both databases
 	$(BIN)/python -m tests.crash.calls --database sqlite
 	$(BIN)/python -m tests.crash.calls --database postgresql
 
-bench: dev ## Measure a call against a plain nginx proxy (needs nginx and wrk)
-	$(BIN)/python -m benchmarks.bench_call
+bench: dev ## Measure commands, the catalog, limits, and a call against a plain nginx proxy (needs nginx and wrk)
+	$(BIN)/python -m benchmarks.bench_cli
+	$(BIN)/python -m benchmarks.bench_catalog
 	$(BIN)/python -m benchmarks.bench_limits
+	$(BIN)/python -m benchmarks.bench_call
 
 COMPILE := $(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
