@@ -39,10 +39,12 @@ crash: dev ## Kill processes again and again while they work, on both databases
 soak: dev ## Load a process for an hour, and see whether anything grows
 	$(BIN)/python -m tests.crash.soak --minutes 60
 
-bench: dev ## Measure what search finds, and a call against a plain nginx proxy (needs nginx and wrk)
+bench: dev ## Measure search, commands, the catalog, limits, and a call against a plain nginx proxy (needs nginx and wrk)
 	$(BIN)/python -m benchmarks.bench_search
-	$(BIN)/python -m benchmarks.bench_call
+	$(BIN)/python -m benchmarks.bench_cli
+	$(BIN)/python -m benchmarks.bench_catalog
 	$(BIN)/python -m benchmarks.bench_limits
+	$(BIN)/python -m benchmarks.bench_call
 
 COMPILE := $(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links

@@ -41,6 +41,8 @@ def assert_described(method: str, path: str, status: int, headers: Mapping[str, 
     whole = operation["operationId"] == "execute" and status == 200 and "raw=" not in path
     for error in _check(name, str(status), whole).iter_errors(value):
         raise AssertionError(f"{name}: {status}: {error.message} at {list(error.instance_path)}: {body[:800]!r}")
+    codes = response.get("x-codes")
+    assert codes is None or value["error"] in codes, f"{name}: {status} has the code {value['error']!r}, described are {codes}"
 
 
 @cache

@@ -198,6 +198,14 @@ async def test_the_javascript_tour_prints_what_is_shown(tmp_path: Path) -> None:
         await _run_program("JavaScript", "javascript", ["node", "--input-type=module", "-"], Desk.of(tmp_path, running))
 
 
+async def test_an_example_prints_what_is_shown(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path) as running:
+        desk = Desk.of(tmp_path, running)
+        desk.environment["KEY"] = running.org.test
+        (desk.folder / "examples").symlink_to(ROOT / "examples")
+        await _type_all("Agents, and other languages", desk)
+
+
 async def test_a_webhook_is_made_as_shown(tmp_path: Path) -> None:
     if not shutil.which("curl"):
         lacking("curl")

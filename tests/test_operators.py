@@ -74,7 +74,7 @@ def test_init_makes_one_org_with_two_keys_and_prints_them_once_as_json_to_a_pipe
     assert (KEY.fullmatch(made["live_key"]) or [""])[1] == "live"
     assert (KEY.fullmatch(made["test_key"]) or [""])[1] == "test"
     again = operator.done("init")
-    assert again.out == ""
+    assert json.loads(again.out) == {"org": None}
     assert "There is an org already" in again.err
     assert not KEY.search(again.err)
     assert operator.done("init", "--quiet") == Done(code=0, out="", err="")

@@ -33,6 +33,10 @@ def login(url: str | None, key_stdin: bool, no_browser: bool, no_skill: bool) ->
     could see it. Whoever has none presses Enter and signs in by the browser, which makes one for this machine; without
     a terminal that is the way at once. The key goes to ~/.config/skillway/config.json, readable by you alone. The skill that tells agents about
     `skillway` is written to the folder of the platform in use: .claude, .cursor, .windsurf, or .skillway.
+
+    \b
+    skillway login --key-stdin < key.txt
+    skillway login --url https://skillway.example.com --no-browser
     """
     url = (url or os.environ.get("SKILLWAY_URL") or _stored_url()).rstrip("/")
     place = checked_url(url)
@@ -55,7 +59,11 @@ def login(url: str | None, key_stdin: bool, no_browser: bool, no_skill: bool) ->
 
 @click.command(short_help="Forget the stored API key.")
 def logout() -> None:
-    """Forget the API key that `skillway login` stored."""
+    """Forget the API key that `skillway login` stored.
+
+    \b
+    skillway logout
+    """
     known = config.forget()
     output.note(
         "The stored key is gone from this machine; revoke it too if nothing else uses it."
@@ -69,7 +77,11 @@ def logout() -> None:
 @click.command(short_help="Show the org and the key in use.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
 def whoami(as_json: bool) -> None:
-    """Show the org and the key in use: its name, prefix, scopes and mode."""
+    """Show the org and the key in use: its name, prefix, scopes and mode.
+
+    \b
+    skillway whoami
+    """
     used = login_in_use()
     answer = client_for(used).ask("GET", "/v1/verify")
     if not output.for_people(as_json):

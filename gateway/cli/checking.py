@@ -42,6 +42,9 @@ def lint(paths: tuple[Path, ...], strict: bool, show_all: bool, explain: str | N
 
     Where a folder has a catalog.lock, its definitions are held against it. Exits 0 if there is nothing to mend, 1 if
     there is.
+
+    \b
+    skillway catalog lint --json my-integrations/rooms.yaml
     """
     if explain is not None:
         _explain(explain, as_json)

@@ -82,7 +82,11 @@ def connect(
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
 @click.pass_context
 def connections(context: click.Context, as_json: bool) -> None:
-    """List the connections, or remove one."""
+    """List the connections, or remove one.
+
+    \b
+    skillway connections
+    """
     if context.invoked_subcommand:
         return
     answer = client_for(login_in_use()).ask("GET", "/v1/connections")
@@ -101,7 +105,11 @@ def connections(context: click.Context, as_json: bool) -> None:
 @connections.command(name="rm", short_help="Remove a connection.")
 @click.argument("connection_id", metavar="ID")
 def remove(connection_id: str) -> None:
-    """Remove a connection; what the provider gave for it is revoked there too where that is possible."""
+    """Remove a connection; what the provider gave for it is revoked there too where that is possible.
+
+    \b
+    skillway connections rm conn_6e90
+    """
     path = path_of("v1", "connections", check_id("connection", connection_id))
     answer = client_for(login_in_use()).ask("DELETE", path)
     output.note(f"{connection_id} is removed.")

@@ -93,6 +93,10 @@ def import_(
     SPEC is a file or an URL. Where the file exists already, its text stays, and operations that it does not have are
     added as `lifecycle: unreviewed`: they load, and are neither listed nor callable until you remove that line.
     What could not be brought over is listed.
+
+    \b
+    skillway catalog import library.yaml --select 'tag:Books'
+    skillway catalog import https://api.example.com/openapi.json --list --json
     """
     description = description_of(spec)
     slug = _slug(slug, description)

@@ -20,6 +20,9 @@ def keys(context: click.Context, as_json: bool) -> None:
     """List the API keys of the org; make one, or revoke one.
 
     A key never makes one that may do more than itself, and what it made dies with it.
+
+    \b
+    skillway keys
     """
     if context.invoked_subcommand is not None:
         return
@@ -58,7 +61,11 @@ def keys(context: click.Context, as_json: bool) -> None:
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), help="When it stops working.")
 @click.option("--test", "is_test", is_flag=True, help="A sandbox key: answered from examples, never sent upstream.")
 def create(name: str, level: str | None, expires_in_days: int | None, is_test: bool, **lists: str | None) -> None:
-    """Make a key of the org. Its text is shown this once."""
+    """Make a key of the org. Its text is shown this once.
+
+    \b
+    skillway keys create --name 'issue bot' --scopes github --level read_write --expires-in-days 30
+    """
     body: dict[str, Json] = {"name": name}
     if level is not None:
         body["level"] = level
@@ -81,7 +88,11 @@ def create(name: str, level: str | None, expires_in_days: int | None, is_test: b
 @keys.command(short_help="Revoke a key by its id.")
 @click.argument("key")
 def revoke(key: str) -> None:
-    """Revoke a key by its id, and all that were made by it. It stops within two seconds everywhere."""
+    """Revoke a key by its id, and all that were made by it. It stops within two seconds everywhere.
+
+    \b
+    skillway keys revoke key_90d2
+    """
     client_for(login_in_use()).ask("DELETE", path_of("api-keys", check_id("key", key)))
     output.line({"id": key, "revoked": True})
 
@@ -89,7 +100,11 @@ def revoke(key: str) -> None:
 @click.command(short_help="Show what the org has used, and what is left.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
 def usage(as_json: bool) -> None:
-    """Show what the org has used in this month and today, and what is left."""
+    """Show what the org has used in this month and today, and what is left.
+
+    \b
+    skillway usage
+    """
     answer = client_for(login_in_use()).ask("GET", "/v1/usage")
     if not output.for_people(as_json):
         output.answer(answer.body)

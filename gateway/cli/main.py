@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from gateway.cli import output
-from gateway.cli.failures import INTERRUPTED, REFUSED, CommandFailed
+from gateway.cli.failures import INTERRUPTED, REFUSED, CommandFailed, Problem
 from gateway.cli.jsontext import plain
 
 
@@ -147,12 +147,23 @@ def _lines(entries: Mapping[str, Entry]) -> list[tuple[str, str]]:
 
 
 def _show_misuse(error: click.ClickException) -> None:
+    """What was typed makes no sense: the usage on stderr, and where a machine reads stdout, the same words as JSON."""
     context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and isinstance(error.ctx.command, click.Group):
+        # Its own message is the whole help.
+        message = f"A command is missing, one of: {', '.join(error.ctx.command.list_commands(error.ctx))}."
+    if not sys.stdout.isatty():
+        output.answer(Problem(code="bad_request", message=message, hint=_explained_by(context)).to_json())
     if context is not None:
         print(context.get_usage(), file=sys.stderr)
-    print(f"Error: {plain(error.format_message())}", file=sys.stderr)
-    if context is not None:
-        print(f"Hint: `{context.command_path} --help` explains it.", file=sys.stderr)
+    print(f"Error: {plain(message)}", file=sys.stderr)
+    if hint := _explained_by(context):
+        print(f"Hint: {hint}", file=sys.stderr)
+
+
+def _explained_by(context: click.Context | None) -> str | None:
+    return f"`{context.command_path} --help` explains it." if context is not None else None
 
 
 if __name__ == "__main__":

@@ -46,6 +46,9 @@ def mcp(tools: str | None, integrations: tuple[str, ...]) -> None:
     """Speak the Model Context Protocol over stdin and stdout.
 
     For clients that start their servers as programs. Where a client takes an address, give it the gateway's /mcp.
+
+    \b
+    skillway mcp --integration github --tools direct
     """
     given = {"tools": tools, "integration": ",".join(integrations) or None}
     query = urlencode({name: value for name, value in given.items() if value is not None}, safe=",")

@@ -51,6 +51,9 @@ def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
 
     The keys are shown once. The curl line works as it is: a test key is answered from examples. People sign in by
     the link that the last line makes.
+
+    \b
+    skillway init --name Acme --json
     """
     settings, _ = settings_of(**flags)
     for_machines = as_json or (not sys.stdout.isatty() and not quiet)
@@ -60,6 +63,8 @@ def init(name: str, as_json: bool, quiet: bool, **flags: Any) -> None:
     if made is None:
         if not quiet:
             output.note("There is an org already; nothing was made. `skillway orgs list` shows it.")
+        if for_machines:
+            print_json({"org": None})
         return
     if for_machines:
         print_json(made)
@@ -113,7 +118,11 @@ def _curl(url: str, key: str) -> str:
 )
 @click.option("--help-settings", is_flag=True, help="List every setting with its default, and leave.")
 def serve(workers: int, help_settings: bool, **flags: Any) -> None:
-    """Run the gateway until SIGTERM, which lets calls in flight finish. SIGHUP reads the catalog again."""
+    """Run the gateway until SIGTERM, which lets calls in flight finish. SIGHUP reads the catalog again.
+
+    \b
+    skillway serve --port 8700 --workers 2
+    """
     if help_settings:
         for name, default, help in options():
             print(f"{name}  (default: {default})\n    {help}")
@@ -228,7 +237,11 @@ def _fork(workers: int, listening: socket.socket) -> bool:
 @click.command()
 @settings_options
 def migrate(**flags: Any) -> None:
-    """Bring the database up to this version. `serve` does it by itself."""
+    """Bring the database up to this version. `serve` does it by itself.
+
+    \b
+    skillway migrate
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> list[str]:
@@ -246,7 +259,11 @@ def migrate(**flags: Any) -> None:
     "--with-key", is_flag=True, help="Put the master key into the file too: whoever has it can open everything."
 )
 def backup(file: Path, with_key: bool, **flags: Any) -> None:
-    """Write a consistent copy of the database into FILE, while the gateway runs."""
+    """Write a consistent copy of the database into FILE, while the gateway runs.
+
+    \b
+    skillway backup today.db
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> None:
@@ -268,7 +285,11 @@ def backup(file: Path, with_key: bool, **flags: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace what the database holds.")
 def restore(file: Path, force: bool, **flags: Any) -> None:
-    """Bring a backup back into an empty database."""
+    """Bring a backup back into an empty database.
+
+    \b
+    skillway restore --data-dir other today.db
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> dict[str, int]:
@@ -309,7 +330,11 @@ def _write_key(path: Path, key: Secret) -> None:
     help="postgresql://… or sqlite:FOLDER to copy into; it must be empty. `-` reads the URL from stdin, unseen by others.",
 )
 def copy(target: str, **flags: Any) -> None:
-    """Copy everything to another database, for moving from SQLite to PostgreSQL or back."""
+    """Copy everything to another database, for moving from SQLite to PostgreSQL or back.
+
+    \b
+    skillway copy --to postgresql://skillway@db.internal/skillway
+    """
     settings, _ = settings_of(**flags)
     if target == "-":
         target = sys.stdin.readline().strip()
@@ -340,7 +365,11 @@ async def _target(url: str, settings: Settings) -> Any:
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def doctor(as_json: bool, **flags: Any) -> None:
-    """Check the installation: settings, database, master key, public address, clock, OAuth clients."""
+    """Check the installation: settings, database, master key, public address, clock, OAuth clients.
+
+    \b
+    skillway doctor --json
+    """
     settings, installation = settings_of(**flags)
     findings = run(checkup(settings, installation))
     if as_json or not sys.stdout.isatty():

@@ -47,7 +47,11 @@ def orgs() -> None:
 @click.option("--plan", help="A plan of skills.yaml; without one the org has no limits.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def create(name: str, plan: str | None, as_json: bool, **flags: Any) -> None:
-    """Make an org."""
+    """Make an org.
+
+    \b
+    skillway orgs create --name Acme --json
+    """
     settings, installation = settings_of(**flags)
     if plan is not None:
         _check_plan(plan, installation)
@@ -63,7 +67,11 @@ def create(name: str, plan: str | None, as_json: bool, **flags: Any) -> None:
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def list_orgs(as_json: bool, **flags: Any) -> None:
-    """List all orgs."""
+    """List all orgs.
+
+    \b
+    skillway orgs list
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> list[dict[str, Any]]:
@@ -85,7 +93,11 @@ def list_orgs(as_json: bool, **flags: Any) -> None:
     "--set", "numbers", multiple=True, metavar="LIMIT=N", help=f"For this org alone: {', '.join(NUMBERS)}; or null."
 )
 def set_plan(org: str, plan: str, numbers: tuple[str, ...], **flags: Any) -> None:
-    """Give an org PLAN of skills.yaml, or `none`. It holds within two seconds."""
+    """Give an org PLAN of skills.yaml, or `none`. It holds within two seconds.
+
+    \b
+    skillway orgs set-plan org_5494 pro --set requests_per_minute=500
+    """
     settings, installation = settings_of(**flags)
     if plan != "none":
         _check_plan(plan, installation)
@@ -109,7 +121,11 @@ def set_plan(org: str, plan: str, numbers: tuple[str, ...], **flags: Any) -> Non
 @click.argument("amount", type=int)
 @click.option("--note", required=True, help="Why; it stands in the org's ledger.")
 def credit(org: str, amount: int, note: str, **flags: Any) -> None:
-    """Give an org AMOUNT credits for this month beyond its plan's; a negative AMOUNT (after `--`) takes them."""
+    """Give an org AMOUNT credits for this month beyond its plan's; a negative AMOUNT (after `--`) takes them.
+
+    \b
+    skillway orgs credit org_5494 500 --note 'for the outage'
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> Entry:
@@ -131,7 +147,11 @@ def credit(org: str, amount: int, note: str, **flags: Any) -> None:
 def create_key(
     org: str, name: str, is_test: bool, scopes: str, expires_in_days: int | None, as_json: bool, **flags: Any
 ) -> None:
-    """Make a key of an org. Its text is shown this once."""
+    """Make a key of an org. Its text is shown this once.
+
+    \b
+    skillway orgs create-key org_5494 --name agent --scopes github,slack --json
+    """
     settings, installation = settings_of(**flags)
     wanted = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
     if not wanted:
@@ -164,7 +184,11 @@ def create_key(
 @click.argument("org")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def keys(org: str, as_json: bool, **flags: Any) -> None:
-    """List the keys of an org, revoked ones too."""
+    """List the keys of an org, revoked ones too.
+
+    \b
+    skillway orgs keys org_5494
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> list[ApiKey]:
@@ -188,7 +212,11 @@ def keys(org: str, as_json: bool, **flags: Any) -> None:
 @click.argument("org")
 @click.argument("key")
 def revoke_key(org: str, key: str, **flags: Any) -> None:
-    """Revoke a key by its id. Running gateways refuse it within two seconds; the org's other keys go on."""
+    """Revoke a key by its id. Running gateways refuse it within two seconds; the org's other keys go on.
+
+    \b
+    skillway orgs revoke-key org_5494 key_90d2
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> bool:
@@ -211,6 +239,9 @@ def invite(org: str, email: str, name: str | None, as_json: bool, **flags: Any) 
     """Make a link by which the person with that EMAIL signs in for an org, and the member if there is none yet.
 
     The link works once, for a day; another one replaces it. It is nobody else's business.
+
+    \b
+    skillway orgs invite org_5494 ada@example.com --name Ada
     """
     settings, _ = settings_of(**flags)
     address, called = email_of(email), _named(name) if name is not None else None
@@ -240,7 +271,11 @@ def invite(org: str, email: str, name: str | None, as_json: bool, **flags: Any) 
 @click.argument("org")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def members(org: str, as_json: bool, **flags: Any) -> None:
-    """List the people who sign in for an org."""
+    """List the people who sign in for an org.
+
+    \b
+    skillway orgs members org_5494
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> list[Member]:
@@ -261,7 +296,11 @@ def members(org: str, as_json: bool, **flags: Any) -> None:
 @click.argument("org")
 @click.argument("member")
 def remove_member(org: str, member: str, **flags: Any) -> None:
-    """Remove a member by id. They are signed out everywhere at once; keys that they made go on."""
+    """Remove a member by id. They are signed out everywhere at once; keys that they made go on.
+
+    \b
+    skillway orgs remove-member org_5494 mem_17ac
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> bool:
@@ -286,7 +325,11 @@ def remove_member(org: str, member: str, **flags: Any) -> None:
 def set_client(
     org: str, integration: str, client_id: str | None, client_secret_stdin: bool, remove: bool, **flags: Any
 ) -> None:
-    """Give an org an OAuth client of its own for INTEGRATION."""
+    """Give an org an OAuth client of its own for INTEGRATION.
+
+    \b
+    skillway orgs set-client org_5494 github --client-id Ov23li --client-secret-stdin < secret.txt
+    """
     settings, installation = settings_of(**flags)
     catalog = read_catalog(installation)
     if catalog.get(integration) is None:
@@ -323,7 +366,12 @@ def set_client(
 @click.argument("org")
 @click.option("--undo", is_flag=True, help="Let it call again.")
 def suspend(org: str, undo: bool, **flags: Any) -> None:
-    """Refuse every call of an org until further notice."""
+    """Refuse every call of an org until further notice.
+
+    \b
+    skillway orgs suspend org_5494
+    skillway orgs suspend org_5494 --undo
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> None:

@@ -41,6 +41,10 @@ def pull(integration: str, platform: str | None, to: Path | None, force: bool) -
 
     Pulled again, files are brought up to date. What you changed yourself is not overwritten, unless you agree to it on
     a terminal or say --force.
+
+    \b
+    skillway pull github
+    skillway pull github --platform claude
     """
     slug = check_name("integration", integration)
     here = Path.cwd()

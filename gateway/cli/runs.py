@@ -21,7 +21,11 @@ _EXIT_CODES = {"failed": REFUSED, "cancelled": REFUSED, "unknown": UNREACHED}
 @click.option("--json", "as_json", is_flag=True, help="JSON, on a terminal too.")
 @click.pass_context
 def runs(context: click.Context, limit: int, cursor: str | None, as_json: bool) -> None:
-    """List the calls that were made, the newest first; look at one, stop it, or do it again."""
+    """List the calls that were made, the newest first; look at one, stop it, or do it again.
+
+    \b
+    skillway runs --limit 10
+    """
     if context.invoked_subcommand is not None:
         return
     answer = client_for(login_in_use()).ask("GET", "/v1/runs", query={"limit": str(limit), "cursor": cursor})
@@ -58,6 +62,9 @@ def show(context: click.Context, run: str, wait: int) -> None:
     """Show a run, with its result once it is over.
 
     Exit code: 0 the upstream answered, or it still goes on; 1 it failed or was cancelled; 2 nobody knows.
+
+    \b
+    skillway runs show --wait 60 run_01a2
     """
     with output.spinner(run):
         answer = client_for(login_in_use()).ask("GET", _path(run), query={"wait": str(wait)})
@@ -67,7 +74,11 @@ def show(context: click.Context, run: str, wait: int) -> None:
 @runs.command(short_help="Stop a run.")
 @click.argument("run")
 def cancel(run: str) -> None:
-    """Stop a run: at once if nobody carries it out yet, else as soon as may be."""
+    """Stop a run: at once if nobody carries it out yet, else as soon as may be.
+
+    \b
+    skillway runs cancel run_01a2
+    """
     output.answer(client_for(login_in_use()).ask("POST", _path(run, "cancel"), body={}).body)
 
 
@@ -75,7 +86,12 @@ def cancel(run: str) -> None:
 @click.option("--even-if-unknown", is_flag=True, help="You have looked at the upstream: it was not done.")
 @click.argument("run")
 def retry(run: str, even_if_unknown: bool) -> None:
-    """Do a run again, as a new one."""
+    """Do a run again, as a new one.
+
+    \b
+    skillway runs retry run_01a2
+    skillway runs retry --even-if-unknown run_01a2
+    """
     body: dict[str, Json] = {"even_if_unknown": True} if even_if_unknown else {}
     output.answer(client_for(login_in_use()).ask("POST", _path(run, "retry"), body=body).body)
 
@@ -87,7 +103,12 @@ def retry(run: str, even_if_unknown: bool) -> None:
 @click.option("--grep", metavar="TEXT", help="Only items, or lines, that hold this text.")
 @click.argument("run")
 def result(run: str, path: str | None, offset: int | None, limit: int | None, grep: str | None) -> None:
-    """Read the whole of an answer that was cut, piece by piece: `result_id` of the answer is its run."""
+    """Read the whole of an answer that was cut, piece by piece: `result_id` of the answer is its run.
+
+    \b
+    skillway runs result --path /items --offset 50 --limit 50 run_01a2
+    skillway runs result --grep overdue run_01a2
+    """
     numbers = {name: None if number is None else str(number) for name, number in (("offset", offset), ("limit", limit))}
     query = {"path": path, "grep": grep, **numbers}
     output.answer(client_for(login_in_use()).ask("GET", path_of("v1", "results", check_id("run", run)), query=query).body)

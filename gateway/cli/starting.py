@@ -62,6 +62,9 @@ def new(
     """Start an integration file that works, to be changed into yours.
 
     On a terminal it asks what was not given. Elsewhere, without any option, it writes a commented example.
+
+    \b
+    skillway catalog new rooms --base-url https://rooms.corp.example/v1 --auth api_key --action 'GET /me'
     """
     given = {"slug": slug, "name": name, "base_url": base_url, "auth": auth, "action": action}
     answers = {key: value for key, value in given.items() if value is not None}

@@ -21,6 +21,9 @@ def table(folder: Path, as_json: bool) -> None:
     """Print the definitions of a folder (the shipped ones) as the Markdown table of the README.
 
     Each row says what the definition was last held against, from verified/ beside it.
+
+    \b
+    skillway catalog table
     """
     try:
         rows = [row_of(load_integration(file), read_record(record_file(file))) for file in files_of(folder)]

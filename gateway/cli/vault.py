@@ -26,7 +26,11 @@ def vault() -> None:
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, whatever stdout is.")
 def status(as_json: bool, **flags: Any) -> None:
-    """Show the data keys, and how many values each one seals."""
+    """Show the data keys, and how many values each one seals.
+
+    \b
+    skillway vault status
+    """
     settings, _ = settings_of(**flags)
 
     async def work() -> dict[str, Any]:
@@ -51,6 +55,9 @@ def rotate(**flags: Any) -> None:
 
     To change the master key: set SKILLWAY_MASTER_KEY to the new and SKILLWAY_MASTER_KEY_PREVIOUS to the
     present one; the next start or command wraps the data keys anew.
+
+    \b
+    skillway vault rotate
     """
     settings, _ = settings_of(**flags)
 

@@ -91,6 +91,9 @@ def test(paths: tuple[Path, ...], against: str | None, write: bool, as_json: boo
     With --against each request, each declared param and each shown answer is compared with the vendor's own
     description. What differs on purpose is explained in verified/SLUG.yaml. Exits 0 if all can be built and nothing
     differs without a reason, 1 otherwise.
+
+    \b
+    skillway catalog test my-integrations/library.yaml --against library.yaml
     """
     if against is None:
         if write:

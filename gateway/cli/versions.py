@@ -44,6 +44,9 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     """Class the changes between two versions of integration files, folders of them, or catalog.lock files.
 
     Exits 0 if callers of OLD go on with NEW as before, 1 if something breaks.
+
+    \b
+    skillway catalog diff old/rooms.yaml my-integrations/rooms.yaml
     """
     rows = list(_rows(_known(old), _known(new)))
     breaking = sum(row.kind == "breaking" for row in rows)
@@ -68,6 +71,9 @@ def lock(paths: tuple[Path, ...], force: bool, as_json: bool) -> None:
 
     `skillway catalog lint` holds them against it from then on, and a gateway warns of its own folders. Refuses
     definitions that say something else than before without the version that tells so.
+
+    \b
+    skillway catalog lock my-integrations
     """
     written = []
     for path in chosen(paths):

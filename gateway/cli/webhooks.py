@@ -20,6 +20,9 @@ def webhooks(context: click.Context, as_json: bool) -> None:
     """List the webhooks; add, remove or wake one, look at its deliveries and send one again.
 
     A webhook is told of events, such as `run.completed`; a key of level full_access is needed.
+
+    \b
+    skillway webhooks
     """
     if context.invoked_subcommand is None:
         _list(as_json)
@@ -28,7 +31,11 @@ def webhooks(context: click.Context, as_json: bool) -> None:
 @webhooks.command(name="list", short_help="List the webhooks.")
 @_AS_JSON
 def list_webhooks(as_json: bool) -> None:
-    """List the webhooks, as `skillway webhooks` alone does."""
+    """List the webhooks, as `skillway webhooks` alone does.
+
+    \b
+    skillway webhooks list
+    """
     _list(as_json)
 
 
@@ -50,7 +57,11 @@ def add(url: str, events: str, description: str | None) -> None:
 @webhooks.command(short_help="Remove a webhook with its deliveries.")
 @click.argument("webhook")
 def remove(webhook: str) -> None:
-    """Remove a webhook with its deliveries; what waits is not sent."""
+    """Remove a webhook with its deliveries; what waits is not sent.
+
+    \b
+    skillway webhooks remove whk_3c4e
+    """
     client_for(login_in_use()).ask("DELETE", _path(webhook))
     output.line({"id": webhook, "removed": True})
 
@@ -58,7 +69,11 @@ def remove(webhook: str) -> None:
 @webhooks.command(short_help="Wake a webhook that was disabled.")
 @click.argument("webhook")
 def enable(webhook: str) -> None:
-    """Wake a webhook that was disabled: it hears what the key in use may see."""
+    """Wake a webhook that was disabled: it hears what the key in use may see.
+
+    \b
+    skillway webhooks enable whk_3c4e
+    """
     output.answer(client_for(login_in_use()).ask("POST", _path(webhook, "enable"), body={}).body)
 
 
@@ -66,7 +81,12 @@ def enable(webhook: str) -> None:
 @click.option("--callbacks", is_flag=True, help="The org's own secret, which signs what --callback-url is sent.")
 @click.argument("webhook", required=False)
 def rotate(webhook: str | None, callbacks: bool) -> None:
-    """Give a webhook a new secret, or the org one for callbacks. For a day the old one signs beside it."""
+    """Give a webhook a new secret, or the org one for callbacks. For a day the old one signs beside it.
+
+    \b
+    skillway webhooks rotate whk_3c4e
+    skillway webhooks rotate --callbacks
+    """
     if callbacks == (webhook is not None):
         raise click.UsageError("Name a webhook, or say --callbacks.")
     path = "/v1/org/signing-secret" if webhook is None else _path(webhook, "rotate")
@@ -79,7 +99,11 @@ def rotate(webhook: str | None, callbacks: bool) -> None:
 @_AS_JSON
 @click.argument("webhook")
 def deliveries(webhook: str, limit: int, cursor: str | None, as_json: bool) -> None:
-    """List what was sent to a webhook and what will be, the newest first."""
+    """List what was sent to a webhook and what will be, the newest first.
+
+    \b
+    skillway webhooks deliveries --limit 10 whk_3c4e
+    """
     query = {"limit": str(limit), "cursor": cursor}
     answer = client_for(login_in_use()).ask("GET", _path(webhook, "deliveries"), query=query)
     if not output.for_people(as_json):
@@ -109,7 +133,11 @@ def deliveries(webhook: str, limit: int, cursor: str | None, as_json: bool) -> N
 @click.argument("webhook")
 @click.argument("delivery")
 def replay(webhook: str, delivery: str) -> None:
-    """Send a delivery again, at once and under the same event id."""
+    """Send a delivery again, at once and under the same event id.
+
+    \b
+    skillway webhooks replay whk_3c4e dlv_5a1b
+    """
     path = _path(webhook, "deliveries", check_id("delivery", delivery), "replay")
     output.answer(client_for(login_in_use()).ask("POST", path, body={}).body)
 

@@ -99,6 +99,10 @@ async def add(request: web.Request, who: Principal, asked: Asked) -> web.Respons
     return json_answer(files.shown(file), status=201, headers={"Location": files.shown(file)["url"]})
 
 
+#: Whatever the file is; generators of clients know the first.
+_BYTES = ("application/octet-stream", "*/*")
+
+
 @operation(
     "read_file",
     "Download a file",
@@ -106,8 +110,8 @@ async def add(request: web.Request, who: Principal, asked: Asked) -> web.Respons
     path=[_FILE_ID],
     headers=[Field(name="Range", about="Bytes of it: `bytes=0-1023` (RFC 9110 §14).", schema={"type": "string"})],
     answers={
-        200: Answer(about="All of it.", headers=("ETag", "Content-Disposition", "Accept-Ranges"), also=("*/*",)),
-        206: Answer(about="The part that was asked for.", headers=("ETag", "Content-Range"), also=("*/*",)),
+        200: Answer(about="All of it.", headers=("ETag", "Content-Disposition", "Accept-Ranges"), also=_BYTES),
+        206: Answer(about="The part that was asked for.", headers=("ETag", "Content-Range"), also=_BYTES),
         416: Answer(about="It has no such part.", headers=("Content-Range",)),
     },
     refuses=_REFUSALS,

@@ -75,6 +75,7 @@ _ANY_QUERY: Json = {
     "explode": True,
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
 }
+_OF_KIND: Mapping[str, Json] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _ABOUT = """\
 What a client may rely on. Within `/v1` this only grows: members, routes, codes and values may be added, none goes and none
 changes its meaning. Pass over what you do not know.
@@ -261,7 +262,7 @@ class _Writer:
     def _answer(self, answer: Answer, standing: Sequence[str]) -> Json:
         written: Json = {"description": answer.about, "headers": _header_refs((*standing, *answer.headers))}
         if answer.schema is None and answer.also:
-            written["content"] = {kind: {} for kind in answer.also}
+            written["content"] = {kind: _OF_KIND.get(kind, {}) for kind in answer.also}
         if answer.schema is not None:
             content: Json = {"schema": self.schema(answer.schema)}
             if answer.example is not None:
@@ -287,10 +288,12 @@ class _Writer:
         return f"#/components/responses/{name}"
 
     def _refusal(self, status: int, codes: Sequence[str], standing: Sequence[str]) -> Json:
-        schema = {"allOf": [{"$ref": "#/components/schemas/Refusal"}, {"properties": {"error": {"enum": list(codes)}}}]}
+        # One schema for all: clients that generators make of it have one type of refusal, and take codes that come later.
+        schema = {"$ref": "#/components/schemas/Refusal"}
         example = {"error": codes[0], "message": CODES[codes[0]].meaning}
         return {
             "description": " ".join(f"`{code}`: {CODES[code].meaning}" for code in codes),
+            "x-codes": list(codes),
             "headers": _header_refs((*standing, *_OF_STATUS.get(status, ()))),
             "content": {"application/json": {"schema": schema, "example": example}},
         }

@@ -7,9 +7,9 @@ from typing import Any
 
 from skills_catalog.model import Json, Skill, Variable
 
-#: What a path may hold: nothing empty, and nothing that walks out of it.
-_SEGMENT = {"minLength": 1, "not": {"enum": [".", ".."]}}
-_SEGMENTS = {**_SEGMENT, "pattern": "^[^/]+(?:/[^/]+)*$"}
+#: What a path may not hold: what walks out of it, and empty segments.
+_UPWARDS = {"enum": [".", ".."]}
+_EMPTY_SEGMENT = {"pattern": "^/|//|/$"}
 #: RFC 4648 §4, with its padding.
 _BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -91,8 +91,20 @@ def _as_sent(skill: Skill, name: str, schema: Json) -> Json:
             for pieces in skill.request.segments
             for piece in pieces
         )
-        return {"allOf": [schema, _SEGMENTS if slashes else _SEGMENT]}
+        return _as_path(schema, slashes=slashes)
     return schema
+
+
+def _as_path(schema: Json, *, slashes: bool) -> Json:
+    """The schema with what a path forbids beside what it says itself: generators of clients merge no `allOf` of texts."""
+    if schema.get("type") in ("integer", "number", "boolean"):
+        return schema
+    forbidden: list[Json] = [_UPWARDS, *([_EMPTY_SEGMENT] if slashes else ()), *([schema["not"]] if "not" in schema else ())]
+    return {
+        **schema,
+        "minLength": max(1, schema.get("minLength", 0)),
+        "not": forbidden[0] if len(forbidden) == 1 else {"anyOf": forbidden},
+    }
 
 
 def _with_base64(schema: Json) -> Json:

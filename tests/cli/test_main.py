@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
 from gateway.cli.main import COMMANDS, PEOPLE, skillway
 
+from .gateway_fake import KEY, FakeGateway
 from .shell import ROOT, Shell
 
 HEAVY = (
@@ -65,8 +69,68 @@ def test_help_of_a_command_below_a_command(shell: Shell) -> None:
 def test_help_of_nothing_is_refused(shell: Shell) -> None:
     for words in (["nope"], ["run", "nope"]):
         done = shell.run("help", *words)
-        assert (done.code, done.out) == (1, b"")
+        assert (done.code, done.json["error"]) == (1, "bad_request")
         assert "There is no command 'nope'." in done.err
+
+
+def every_command() -> Iterator[tuple[list[str], click.Command]]:
+    """Each command with the words that call it, those below others too."""
+    waiting = [([name], skillway.get_command(click.Context(skillway), name)) for name in COMMANDS]
+    while waiting:
+        words, command = waiting.pop()
+        assert command is not None
+        below = command.commands if isinstance(command, click.Group) else {}
+        waiting += [([*words, name], one) for name, one in below.items()]
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield words, command
+
+
+def test_the_help_of_each_command_has_an_example_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # What an example reads has to be there.
+    for name in ("today.db", "rooms.yaml", "old/rooms.yaml", "my-integrations/rooms.yaml", "my-integrations/library.yaml"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    for words, command in every_command():
+        start = f"skillway {' '.join(words)}"
+        lines = [line.strip() for line in (command.help or "").splitlines()]
+        # A redirection is the shell's part of it; two spaces stand before a comment.
+        examples = [line.partition(" < ")[0].partition("  ")[0] for line in lines if f"{line} ".startswith(f"{start} ")]
+        examples += [line for line in lines if line.startswith("skillway run --")] if words == ["run"] else []
+        assert examples, f"{start}: its help has no example"
+        for example in examples:
+            given = shlex.split(example)[1 + len(words) :]
+            command.make_context(words[-1], given, parent=click.Context(skillway))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["nope"], ["run", "github"], ["run", "--nope", "github", "get_repo"], ["runs", "show"], ["keys", "create"],
+     ["connections", "nope"], ["skills", "--search"], ["webhooks", "add", "https://a.example"], ["vault"], ["catalog", "nope"]],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_to_machines_as_json_and_to_people_in_words(shell: Shell, words: list[str]) -> None:
+    done = shell.run(*words)
+    assert (done.code, done.json["error"], done.out.count(b"\n")) == (1, "bad_request", 1)
+    assert done.json["message"].strip() and f"Error: {done.json['message'].splitlines()[0]}" in done.err
+    assert b'"error"' not in shell.on_terminal(*words).out
+
+
+def test_a_group_without_a_command_names_those_that_it_has(shell: Shell) -> None:
+    assert shell.run("vault").json["message"] == "A command is missing, one of: rotate, status."
+
+
+@pytest.mark.parametrize("words", [["skills"], ["run", "github", "create_issue", "--repo", "acme/webapp", "--title", "x"]])
+def test_a_call_of_an_agent_loads_nothing_of_the_server(
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("SKILLWAY_URL", fake.url)
+    monkeypatch.setenv("SKILLWAY_API_KEY", KEY)
+    loaded = modules_after(f"import gateway.cli.main as m, io, sys; assert m._run({words!r}) == 0")
+    assert "http.client" in loaded
+    assert [name for name in loaded if name.split(".")[0] in HEAVY or name.startswith(SERVER)] == []
+    # Each of these costs more than the call.
+    assert {"asyncio", "urllib.request", "concurrent.futures"}.isdisjoint(loaded)
 
 
 def test_a_mistyped_command_gets_the_nearest_name(shell: Shell) -> None:

@@ -154,6 +154,7 @@ class _Comparison:
                 yield Difference("additive", at, "is new")
             else:
                 before, after = self._resolved(old[status], self._old), self._resolved(new[status], self._new)
+                yield from _codes_differ(f"{at}.error", before.get("x-codes", ()), after.get("x-codes", ()))
                 yield from self._headers(at, before.get("headers", {}), after.get("headers", {}))
                 yield from self._content(at, before.get("content", {}), after.get("content", {}), "response")
 
@@ -319,6 +320,12 @@ def _type_of(value: Json) -> str:
 
 def _words(types: frozenset[str]) -> str:
     return "anything" if types == _TYPES else " or ".join(sorted(types))
+
+
+def _codes_differ(where: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Difference]:
+    """What a route refuses with."""
+    yield from (Difference("breaking", where, f"the value {code!r} is gone") for code in old if code not in new)
+    yield from (Difference("additive", where, f"the value {code!r} is new") for code in new if code not in old)
 
 
 def _values_differ(where: str, old: Json, new: Json, side: Side) -> Iterator[Difference]:
