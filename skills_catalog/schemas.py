@@ -186,3 +186,22 @@ def _size(schema: Json, definitions: Definitions, known: dict[str, int], within:
 def _meant(name: str, known: Any) -> str:
     meant = nearest(name, sorted(known))
     return f" Did you mean {meant}?" if meant else ""
+
+
+def type_of(value: Json) -> str:
+    """The JSON type of a value, in the word of JSON Schema: a whole number is an `integer`."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case Mapping():
+            return "object"
+        case _:
+            return "array"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skills_catalog.model import Json
+from skills_catalog.schemas import type_of
 
 Definitions = Mapping[str, Json]
 
@@ -79,7 +80,7 @@ def forms(schema: Json, definitions: Definitions) -> list[dict[str, Any]]:
     said = schema.get("type")
     types = [said] if isinstance(said, str) else list(said or ())
     if (values := _values(schema)) is not None:
-        types = types or list(dict.fromkeys(_type_of(value) for value in values))
+        types = types or list(dict.fromkeys(type_of(value) for value in values))
     return [_of_type(schema, name, values) for name in types] or [dict(schema)]
 
 
@@ -133,28 +134,10 @@ def _of_type(schema: Mapping[str, Json], name: str, values: Sequence[Json] | Non
     keywords = (*_ANNOTATIONS, *_OF_TYPE["number" if name == "integer" else name])
     form: dict[str, Any] = {"type": name, **{word: schema[word] for word in schema if word in keywords}}
     if values is not None:
-        fitting = [value for value in values if _type_of(value) in (name, "integer" if name == "number" else name)]
+        fitting = [value for value in values if type_of(value) in (name, "integer" if name == "number" else name)]
         if name != "null":
             form["enum"] = fitting
     return form
-
-
-def _type_of(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 def _compact(value: Json) -> str:

@@ -11,6 +11,7 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 from skills_catalog.descriptions.model import Json
 from skills_catalog.descriptions.schemas import names_in, resolved
+from skills_catalog.schemas import type_of
 from skills_catalog.validation import compile_schema, expectation
 
 Side = Literal["request", "answer"]
@@ -103,7 +104,7 @@ class Values:
                 return kinds
         listed = [said["const"]] if "const" in said else said.get("enum")
         if listed:
-            return {_kind(value) for value in listed}
+            return {type_of(value) for value in listed}
         return {"object"} if "properties" in said else None
 
     def _choices(self, schema: Json, depth: int) -> list[Json] | None:
@@ -269,24 +270,6 @@ def _wrong(error: ValidationError) -> Wrong:
 
 def _has_branches(schema: Mapping[str, Json]) -> bool:
     return any(keyword in schema for keyword in _BRANCHES)
-
-
-def _kind(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-        case _:
-            return "string"
 
 
 def readings(text: str, types: frozenset[str]) -> Iterator[Json]:
