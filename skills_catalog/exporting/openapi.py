@@ -115,14 +115,19 @@ def _with_base64(schema: Json) -> Json:
 
 
 def _with_refs(skill: Skill, value: Json) -> Json:
-    """The schema where every `$ref` leads to where the document has the schemas."""
+    """The schema where every `$ref` leads to where the document has the schemas, and every array has `items`."""
     if isinstance(value, Mapping):
-        return {
+        written = {
             key: _ref(skill, str(member).rpartition("/")[2])
             if key == "$ref" and isinstance(member, str)
             else _with_refs(skill, member)
             for key, member in value.items()
         }
+        kinds = value.get("type")
+        # Arrays of anything: generators of clients want it said.
+        if kinds == "array" or (isinstance(kinds, list) and "array" in kinds):
+            written.setdefault("items", {})
+        return written
     return [_with_refs(skill, item) for item in value] if isinstance(value, list) else value
 
 
