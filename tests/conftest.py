@@ -27,8 +27,8 @@ from tests.fakes.upstream import HandClock
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long one made-up example takes is the machine's matter.
-settings.register_profile("here", deadline=None)
+# How long one made-up example takes is the machine's matter; of most properties fifty tell as much as a hundred.
+settings.register_profile("here", deadline=None, max_examples=50)
 settings.load_profile("here")
 
 ROOT = Path(__file__).resolve().parents[1]

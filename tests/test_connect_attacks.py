@@ -838,13 +838,15 @@ async def test_t94_no_naughty_string_of_a_provider_is_alive_on_our_page(one_desk
     naughty = json.loads((shared / "hostile" / "naughty-strings.json").read_text(encoding="utf-8"))
     texts = [text for text in naughty if text]
     assert len(texts) >= 500
-    await _inert(one_desk, texts)
+    # In both places at once: five hundred flows are enough of a wait.
+    await _inert(one_desk, texts, places=1)
 
 
-async def _inert(desk: Desk, texts: list[str]) -> None:
+async def _inert(desk: Desk, texts: list[str], *, places: int = 2) -> None:
     calm = await _error_page(desk, {"error": "access_denied", "error_description": "calm"})
     for text in texts:
-        for given in ({"error": "access_denied", "error_description": text}, {"error": text, "error_description": text}):
+        alone, both = {"error": "access_denied", "error_description": text}, {"error": text, "error_description": text}
+        for given in (both, alone)[:places]:
             page, polled = await _error_page(desk, given)
             # The same tags as on a page without any of it: nothing opened, nothing closed.
             assert _tags(page) == _tags(calm[0]), text
