@@ -167,11 +167,6 @@ def missing_scopes(
     return tuple(dict.fromkeys(scope for scope in wanted if scope not in held))
 
 
-def scope_union(*lists: Iterable[str] | None) -> tuple[str, ...]:
-    """Every scope once, in the order of first mention: what a further consent asks for."""
-    return tuple(dict.fromkeys(scope for scopes in lists if scopes is not None for scope in scopes))
-
-
 def shown(text: str | None) -> str | None:
     """Somebody else's text as it may be shown: one line, no control characters, at most `TEXT_LIMIT` long."""
     cleaned = " ".join(_UNSHOWN.sub(" ", (text or "")[: 4 * TEXT_LIMIT]).split())

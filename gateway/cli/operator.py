@@ -6,13 +6,12 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
 
 from gateway.app import public_url_of
-from gateway.cli import output
 from gateway.cli.failures import CommandFailed, Problem
 from gateway.settings import BadSetting, Installation, Settings, load_settings
 from gateway.store.database import DiskFailed, NotUsable, StorageUnavailable
@@ -73,7 +72,3 @@ def misconfigured(message: str) -> CommandFailed:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
-
-
-def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    output.table(names, rows)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from skills_catalog.schemas import type_of
+
 Json = Any
 Kind = Literal["breaking", "additive"]
 #: Who writes what a schema describes: a client (it may take more one day, never less), or the gateway (the other way).
@@ -295,27 +297,9 @@ def _types(schema: Json) -> frozenset[str]:
     said = schema.get("type")
     if said is None:
         values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
-        return frozenset(map(_type_of, values)) if values else _TYPES
+        return frozenset(map(type_of, values)) if values else _TYPES
     found = frozenset([said] if isinstance(said, str) else said)
     return found | {"integer"} if "number" in found else found
-
-
-def _type_of(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 def _words(types: frozenset[str]) -> str:

@@ -19,7 +19,6 @@ from oauth.flow import (
     check_callback,
     hash_state,
     missing_scopes,
-    scope_union,
     shown,
 )
 from oauth.secret import Secret
@@ -243,7 +242,3 @@ def test_missing_scopes_follow_what_others_imply() -> None:
     assert missing_scopes(["loop"], ["read", "x"], implies) == ("x",)
     assert missing_scopes([], ["read"], implies) == ("read",)
     assert missing_scopes(None, ["read"], implies) == ()
-
-
-def test_a_further_consent_asks_for_the_union() -> None:
-    assert scope_union(("a", "b"), None, ["c", "a"], ()) == ("a", "b", "c")
