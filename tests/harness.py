@@ -112,6 +112,9 @@ class RunningGateway:
     async def forget_answers(self) -> None:
         """What is kept for later reads: each call asks its upstream again."""
         assert self.services is not None
+        # The answer of a run is kept for others after its end was told.
+        if tasks := self.services.stop_taking.__self__._tasks:  # type: ignore[attr-defined]
+            await asyncio.wait(tasks)
         await self.services.gateway._queue.withdraw(self.org.id, "")  # type: ignore[attr-defined]
 
     async def connect(self, integration: str, credentials: Mapping[str, str], **more: Any) -> str:

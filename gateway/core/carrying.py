@@ -105,15 +105,16 @@ class Carrier:
         try:
             plan, answer = await self._asked(plan, record, partial(self._fetching.send, plan))
         except Refusal as refusal:
-            await record.refused(plan, refusal, self._refused(plan, refusal))
+            await self._tell_refused(plan, record, refusal)
             raise
         result = await self._result(plan, answer)
         if plan.call.pages is not None:
             result = await self._paging.joined(plan, result, self.ask)
         run = self.ended(plan, status=answer.status)
+        # Before anybody is told of the end: whoever reads then reads what has changed.
+        await self._cache.empty(plan, run)
         await record.answered(plan, result, run)
-        if plan.integration.has_cache:
-            await self._cache.note(plan, result, run)
+        await self._cache.offer(plan, result, run)
         return result
 
     async def stream(self, plan: Plan, record: Record) -> tuple[Plan, UpstreamStream]:
@@ -121,10 +122,11 @@ class Carrier:
         try:
             plan, stream = await self._asked(plan, record, self._fetching.stream)
         except Refusal as refusal:
-            await record.refused(plan, refusal, self._refused(plan, refusal))
+            await self._tell_refused(plan, record, refusal)
             raise
-        result = Result(status=stream.status, data=b"")
-        await record.answered(plan, result, self.ended(plan, status=stream.status))
+        result, run = Result(status=stream.status, data=b""), self.ended(plan, status=stream.status)
+        await self._cache.empty(plan, run)
+        await record.answered(plan, result, run)
         return plan, stream
 
     async def ask(self, plan: Plan) -> tuple[Plan, Result]:
@@ -215,6 +217,11 @@ class Carrier:
         if plan.held is not None:
             meta["account"] = plan.held.connection.account or plan.held.connection.label or plan.held.connection.id
         return Result(status=answer.status, data=data, meta=meta)
+
+    async def _tell_refused(self, plan: Plan, record: Record, refusal: Refusal) -> None:
+        run = self._refused(plan, refusal)
+        await self._cache.empty(plan, run)
+        await record.refused(plan, refusal, run)
 
     def _refused(self, plan: Plan, refusal: Refusal) -> Run:
         outcome: Outcome = refusal.outcome or ("answered" if refusal.reached else "not_sent")

@@ -85,16 +85,20 @@ class AnswerCache:
         meta |= {"cached": True, "cache_ttl": int(ttl), "cache_expires_at": iso(until)}
         return Result(status=result.status, data=result.data, meta=meta)
 
-    async def note(self, plan: Plan, result: Result, run: Run) -> None:
-        """A read that others may have, or a change after which nobody may have what was read before."""
-        org = plan.call.principal.org
-        if plan.skill.effect != "read":
-            if run.outcome != "not_sent":
-                # Nobody knows what a request that the caller made up has changed.
-                await self._index.withdraw(org, _connection(plan) if plan.skill.is_hatch else f"{_group(plan)}:")
+    async def empty(self, plan: Plan, run: Run) -> None:
+        """After a change that was made, or may have been, nobody has what was read before."""
+        if not plan.integration.has_cache or plan.skill.effect == "read" or run.outcome == "not_sent":
             return
-        ttl = _ttl(plan)
-        if ttl is None or not 200 <= result.status < 300 or says_no(plan.skill, result.status, result.data):
+        # Nobody knows what a request that the caller made up has changed.
+        prefix = _connection(plan) if plan.skill.is_hatch else f"{_group(plan)}:"
+        await self._index.withdraw(plan.call.principal.org, prefix)
+
+    async def offer(self, plan: Plan, result: Result, run: Run) -> None:
+        """A read that others may have from now on, where its definition says so."""
+        org, ttl = plan.call.principal.org, _ttl(plan)
+        if ttl is None or plan.skill.effect != "read":
+            return
+        if not 200 <= result.status < 300 or says_no(plan.skill, result.status, result.data):
             return
         # Where the run itself is asked for, its answer is kept already, and for longer.
         size = await self._kept.size(org, plan.run_id)
