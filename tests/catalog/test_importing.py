@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 from datetime import date
 from typing import Any
 
@@ -31,6 +30,7 @@ from skills_catalog.strict_yaml import read
 from skills_catalog.validation import compile_schema, problems
 from skills_catalog.verification.comparing import Verification
 from skills_catalog.writing import block
+from tests.blowup import no_blowup
 from tests.catalog.specs import NOTES_SPEC, SDL, described, openapi
 from tests.catalog.test_descriptions import referring
 
@@ -625,12 +625,11 @@ def test_a_schema_that_refers_to_itself_ends_as_an_open_object() -> None:
 
 
 def test_schemas_without_end_are_cut_to_what_fits() -> None:
-    started = time.monotonic()
-    made = imported(referring(60))
-    skill = next(iter(loaded(made).skills.values()))
-    assert len(made.text("")) < 100_000
-    compile_schema(skill.input_schema)
-    assert time.monotonic() - started < 10
+    with no_blowup():
+        made = imported(referring(60))
+        skill = next(iter(loaded(made).skills.values()))
+        assert len(made.text("")) < 100_000
+        compile_schema(skill.input_schema)
 
 
 def tree(keyword: str, levels: int = 60, **beside: Any) -> dict[str, Any]:
@@ -681,12 +680,11 @@ def test_schemas_that_are_more_work_than_they_look_cost_no_more_than_others(sche
         "responses": {"200": {"description": "x", "content": content}},
     }
     spec = openapi({"/x": {"post": operation}}, components={"schemas": schemas})
-    started = time.monotonic()
-    integration = loaded(imported(spec))
-    verification = Verification(described(spec), without_credential)
-    for skill in integration.skills.values():
-        assert verification.compare(integration, skill).verdict == "matches"
-    assert time.monotonic() - started < 20
+    with no_blowup():
+        integration = loaded(imported(spec))
+        verification = Verification(described(spec), without_credential)
+        for skill in integration.skills.values():
+            assert verification.compare(integration, skill).verdict == "matches"
 
 
 def test_a_schema_that_is_used_twice_has_a_name_and_one_that_is_not_has_none() -> None:
@@ -842,9 +840,8 @@ def test_a_text_that_shows_something_comes_before_one_with_a_hole(pattern: str, 
     "pattern", ["((a{99}){99}){99}", "(" * 50, "[", "a{2", "\\", "(?=a)", "[^\x00-\uffff]", "a" * 5000]
 )
 def test_a_pattern_that_is_no_use_makes_nothing_in_no_time(pattern: str) -> None:
-    started = time.monotonic()
-    list(matching(pattern))
-    assert time.monotonic() - started < 1
+    with no_blowup():
+        list(matching(pattern))
 
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"])) | st.sampled_from(

@@ -7,7 +7,6 @@ import email
 import email.policy
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from gateway.core.errors import Refusal
 from gateway.core.requests import build_request
 from oauth.schemes import Injection
 from skills_catalog.loader import load_integration
+from tests.blowup import no_blowup
 from tests.format.desk import DEFINITIONS, Desk, desk
 
 BODIES = load_integration(DEFINITIONS / "bodies.yaml")
@@ -133,11 +133,10 @@ def test_a_deep_object_costs_what_it_weighs_and_not_its_square() -> None:
     deep: Any = list(range(20_000))
     for _ in range(40):
         deep = {"k" * 1000: deep}
-    started = time.monotonic()
-    with pytest.raises(Refusal) as caught:
-        build_request(BODIES, BODIES.skills["charge"], {"amount": 1, "metadata": deep})
-    assert caught.value.details is not None and caught.value.details["fields"][0]["path"] == "metadata"
-    assert time.monotonic() - started < 5
+    with no_blowup():
+        with pytest.raises(Refusal) as caught:
+            build_request(BODIES, BODIES.skills["charge"], {"amount": 1, "metadata": deep})
+        assert caught.value.details is not None and caught.value.details["fields"][0]["path"] == "metadata"
 
 
 async def test_an_id_is_encoded_twice_where_the_upstream_wants_it(api: Desk) -> None:
@@ -302,15 +301,14 @@ async def test_an_encoded_word_is_only_a_text(api: Desk, evil: str) -> None:
 
 
 async def test_a_hostile_mail_costs_no_more_than_its_size(api: Desk) -> None:
-    started = time.monotonic()
-    for message in (
-        {"to": ["ü" * 800 + " <a@b>"] * 100, "subject": "ü" * 16_000},
-        {"to": ["(" * 800 + "@b"] * 300},
-        {"to": ['"\\' * 400 + " <a@b>"] * 500},
-        {"to": ["a@b"], "text": "é" * 100_000, "html": "<" * 100_000},
-    ):
-        await api.running.call("bodies", "send_mail", {"message": message})
-    assert time.monotonic() - started < 10
+    with no_blowup():
+        for message in (
+            {"to": ["ü" * 800 + " <a@b>"] * 100, "subject": "ü" * 16_000},
+            {"to": ["(" * 800 + "@b"] * 300},
+            {"to": ['"\\' * 400 + " <a@b>"] * 500},
+            {"to": ["a@b"], "text": "é" * 100_000, "html": "<" * 100_000},
+        ):
+            await api.running.call("bodies", "send_mail", {"message": message})
 
 
 async def test_the_schema_of_a_mail_is_what_callers_see(api: Desk) -> None:

