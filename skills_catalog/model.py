@@ -433,7 +433,11 @@ class Integration:
 
     def method(self, name: str) -> AuthMethod | None:
         """The auth method of that name, if there is one."""
-        return next((method for method in self.auth if method.name == name), None)
+        # A loop, for it is asked several times a call.
+        for method in self.auth:
+            if method.name == name:
+                return method
+        return None
 
     def fields_for(self, method: AuthMethod) -> Sequence[ConnectionField]:
         """The fields that connections of a method have."""

@@ -76,7 +76,8 @@ def fit(
     body, in_body = redact(answer.body, spelled)
     shown = [pair for pair in with_link(skill, answer.headers) if pair[0].lower() in _SHOWN]
     headers, in_headers = redact_headers(shown, spelled)
-    answer = replace(answer, headers=headers, body=body)
+    if in_body or in_headers:
+        answer = replace(answer, headers=headers, body=body)
     content_type = (answer.header("content-type") or "").lower()
     data: bytes | Attachment
     if answer.told is not None:

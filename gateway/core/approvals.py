@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gateway.core.access import approval_required, check_level, needs_approval
 from gateway.core.asked import digest_of, fingerprint_of, held_scope, restored, scope_of, stored
 from gateway.core.call import Plan
-from gateway.core.carrying import running
+from gateway.core.carrying import record_of
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
@@ -93,7 +93,7 @@ class Approvals:
         if not needs_approval(plan.call.principal, plan.skill, plan.params):
             return None
         call, keyed = plan.call, plan.call.idempotency_key is not None
-        run = replace(running(plan), state=AWAITING)
+        run = record_of(plan, state=AWAITING)
         older = await self._queue.add(
             run,
             request=stored(plan, is_held=True),

@@ -58,7 +58,7 @@ class PlainRecord:
 
     async def begin(self, plan: Plan) -> None:
         if plan.skill.effect != "read" and plan.example is None:
-            await self._runs.begin(running(plan))
+            await self._runs.begin(record_of(plan))
 
     async def answered(self, plan: Plan, result: Result, run: Run) -> None:
         self._runs.record(run)
@@ -112,7 +112,7 @@ class Carrier:
             result = await self._paging.joined(plan, result, self.ask)
         run = self.ended(plan, status=answer.status)
         # Before anybody is told of the end: whoever reads then reads what has changed.
-        await self._cache.empty(plan, run)
+        await self._cache.empty(run)
         await record.answered(plan, result, run)
         await self._cache.offer(plan, result, run)
         return result
@@ -125,7 +125,7 @@ class Carrier:
             await self._tell_refused(plan, record, refusal)
             raise
         result, run = Result(status=stream.status, data=b""), self.ended(plan, status=stream.status)
-        await self._cache.empty(plan, run)
+        await self._cache.empty(run)
         await record.answered(plan, result, run)
         return plan, stream
 
@@ -144,8 +144,8 @@ class Carrier:
 
     def ended(self, plan: Plan, *, status: int | None, outcome: Outcome | None = None) -> Run:
         """The record of a call that was answered, by its upstream unless another outcome is given."""
-        return replace(
-            running(plan),
+        return record_of(
+            plan,
             state="completed",
             status=status,
             outcome=outcome or ("answered" if plan.example is None else "not_sent"),
@@ -160,9 +160,7 @@ class Carrier:
             try:
                 return await self._ask(plan, admitted, send)
             except asyncio.CancelledError:
-                unknown = replace(
-                    running(plan), state="unknown", outcome="unknown", finished_at=int(self._clock() * 1000)
-                )
+                unknown = record_of(plan, state="unknown", outcome="unknown", finished_at=int(self._clock() * 1000))
                 await asyncio.shield(record.broken_off(plan, unknown))
                 raise
 
@@ -220,13 +218,13 @@ class Carrier:
 
     async def _tell_refused(self, plan: Plan, record: Record, refusal: Refusal) -> None:
         run = self._refused(plan, refusal)
-        await self._cache.empty(plan, run)
+        await self._cache.empty(run)
         await record.refused(plan, refusal, run)
 
     def _refused(self, plan: Plan, refusal: Refusal) -> Run:
         outcome: Outcome = refusal.outcome or ("answered" if refusal.reached else "not_sent")
-        return replace(
-            running(plan),
+        return record_of(
+            plan,
             state="unknown" if outcome == "unknown" and not plan.skill.idempotent else "failed",
             status=refusal.upstream_status,
             error=refusal.code,
@@ -235,8 +233,16 @@ class Carrier:
         )
 
 
-def running(plan: Plan) -> Run:
-    """The record of a call that goes on."""
+def record_of(
+    plan: Plan,
+    *,
+    state: str = "running",
+    status: int | None = None,
+    error: str | None = None,
+    outcome: Outcome | None = None,
+    finished_at: int | None = None,
+) -> Run:
+    """The record of a call: one that goes on, unless it is told how it ended."""
     principal = plan.call.principal
     return Run(
         id=plan.run_id,
@@ -247,8 +253,12 @@ def running(plan: Plan) -> Run:
         action=plan.skill.name,
         effect=plan.skill.effect,
         mode=principal.mode,
-        state="running",
+        state=state,
         started_at=plan.started_at,
+        finished_at=finished_at,
+        status=status,
+        error=error,
+        outcome=outcome,
         connection=plan.connection,
         credits=plan.skill.cost if plan.example is None else None,
     )

@@ -10,7 +10,7 @@ from gateway.core.answers import Result
 from gateway.core.approvals import Approvals
 from gateway.core.asked import restored, stored
 from gateway.core.call import Call, Plan
-from gateway.core.carrying import Carrier, PlainRecord, Record, running
+from gateway.core.carrying import Carrier, PlainRecord, Record, record_of
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
 from gateway.core.kept import AnswerCache, KeptAnswers
@@ -148,7 +148,7 @@ class Gateway:
 
     async def _promoted(self, plan: Plan) -> LeasedRecord:
         """From now on the call is a run that others may ask for."""
-        run = running(plan)
+        run = record_of(plan)
         await self._runs.begin(run)
         await self._queue.promote(
             run,

@@ -11,8 +11,10 @@ import orjson
 from gateway.core.answers import Result, says_no
 from gateway.core.blobs import BlobBroken, BlobStore
 from gateway.core.call import Plan
+from gateway.core.catalogs import Catalogs
 from gateway.core.runs import AnswerIndex, Run, RunStore
 from gateway.core.times import iso
+from skills_catalog.model import Integration, Skill
 
 #: Bytes that are sealed at once.
 _PIECE = 256 * 1024
@@ -61,8 +63,15 @@ class AnswerCache:
     """Reads whose definition says so are answered from the last answer for a while: one connection's, one action's."""
 
     def __init__(
-        self, kept: KeptAnswers, runs: RunStore, index: AnswerIndex, *, clock: Callable[[], float]
+        self,
+        kept: KeptAnswers,
+        runs: RunStore,
+        index: AnswerIndex,
+        catalogs: Catalogs,
+        *,
+        clock: Callable[[], float],
     ) -> None:
+        self._catalogs = catalogs
         self._kept = kept
         self._runs = runs
         self._index = index
@@ -85,13 +94,15 @@ class AnswerCache:
         meta |= {"cached": True, "cache_ttl": int(ttl), "cache_expires_at": iso(until)}
         return Result(status=result.status, data=result.data, meta=meta)
 
-    async def empty(self, plan: Plan, run: Run) -> None:
+    async def empty(self, run: Run) -> None:
         """After a change that was made, or may have been, nobody has what was read before."""
-        if not plan.integration.has_cache or plan.skill.effect == "read" or run.outcome == "not_sent":
+        integration = self._catalogs.current.integrations.get(run.integration)
+        if integration is None or not integration.has_cache or run.effect == "read" or run.outcome == "not_sent":
             return
-        # Nobody knows what a request that the caller made up has changed.
-        prefix = _connection(plan) if plan.skill.is_hatch else f"{_group(plan)}:"
-        await self._index.withdraw(plan.call.principal.org, prefix)
+        skill, connection = integration.skills.get(run.action), run.connection or run.user
+        # Nobody knows what a request that the caller made up has changed, or an action that is no more.
+        prefix = _everything(connection, integration) if skill is None else f"{_group(connection, integration, skill)}:"
+        await self._index.withdraw(run.org, prefix)
 
     async def offer(self, plan: Plan, result: Result, run: Run) -> None:
         """A read that others may have from now on, where its definition says so."""
@@ -116,20 +127,21 @@ def _ttl(plan: Plan) -> float | None:
     return float(cache["ttl"])
 
 
-def _group(plan: Plan) -> str:
+def _group(connection: str, integration: Integration, skill: Skill) -> str:
     """What a change empties: the reads of one connection that work on the same kind of thing."""
-    return f"{_connection(plan)}{plan.skill.resource or ''}"
+    return f"{_everything(connection, integration)}{skill.resource or ''}"
 
 
-def _connection(plan: Plan) -> str:
-    return f"{plan.connection or plan.user}:{plan.integration.slug}."
+def _everything(connection: str, integration: Integration) -> str:
+    return f"{connection}:{integration.slug}."
 
 
 def _cache_key(plan: Plan) -> str:
     what = orjson.dumps(
         [plan.skill.name, plan.params, plan.user, plan.integration.digest], option=orjson.OPT_SORT_KEYS
     )
-    return f"{_group(plan)}:{hashlib.sha256(what).hexdigest()}"
+    group = _group(plan.connection or plan.user, plan.integration, plan.skill)
+    return f"{group}:{hashlib.sha256(what).hexdigest()}"
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

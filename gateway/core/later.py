@@ -12,11 +12,11 @@ from dataclasses import replace
 from gateway.core.answers import Result
 from gateway.core.asked import digest_of, fingerprint_of, is_held, restored, scope_of, stored
 from gateway.core.call import Call, Plan
-from gateway.core.carrying import Carrier, running
+from gateway.core.carrying import Carrier, record_of
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
 from gateway.core.following import Following, Step
-from gateway.core.kept import KeptAnswers
+from gateway.core.kept import AnswerCache, KeptAnswers
 from gateway.core.keys import Principal
 from gateway.core.once import Accepted, LeasedRecord, Once, Stopped, check_same_body, lost
 from gateway.core.preparation import Preparation
@@ -68,7 +68,7 @@ class Later:
     async def add(self, plan: Plan) -> Accepted | Result:
         """Durable when it returns. With `wait` it gives back the answer if that comes in time."""
         call, now = plan.call, int(self._clock() * 1000)
-        run = replace(running(plan), state="queued")
+        run = record_of(plan, state="queued")
         keyed = call.idempotency_key is not None
         older = await self._queue.add(
             run,
@@ -122,6 +122,7 @@ class RunWorker:
         carrier: Carrier,
         following: Following,
         kept: KeptAnswers,
+        cache: AnswerCache,
         changes: Changes,
         principal_of: PrincipalOf,
         owner_id: str,
@@ -134,6 +135,7 @@ class RunWorker:
         self._carrier = carrier
         self._following = following
         self._kept = kept
+        self._cache = cache
         self._changes = changes
         self._principal_of = principal_of
         self._owner_id = owner_id
@@ -172,10 +174,9 @@ class RunWorker:
                 await self._queue.postpone(leased, state="polling", due_at=now, poll=leased.poll, progress=run.progress)
             elif not is_queued or (was_sent and not is_safe):
                 # Its caller is gone, or it may have been done: nobody will ever know more.
-                await record.end(
-                    replace(run, state="unknown", outcome="unknown", finished_at=now, refusal=lost(run)),
-                    release_key=is_safe and not is_queued,
-                )
+                ended = replace(run, state="unknown", outcome="unknown", finished_at=now, refusal=lost(run))
+                await self._cache.empty(ended)
+                await record.end(ended, release_key=is_safe and not is_queued)
             elif leased.attempt >= MOST_ATTEMPTS:
                 log.error("%s given up: its worker has gone %d times", run.id, leased.attempt)
                 await record.end(
@@ -291,6 +292,8 @@ class RunWorker:
             return
         if step.result is not None:
             ended = replace(ended, kept=await self._kept.keep(ended.org, ended.id, step.result))
+        # Once more, after what was emptied on acceptance: it may have been read while the upstream worked.
+        await self._cache.empty(ended)
         await self._record(leased).end(ended)
 
     async def _refused(self, leased: Leased, refusal: Refusal) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.core.answers import Result
 from gateway.core.asked import fingerprint_of, scope_of, stored
 from gateway.core.call import Plan
-from gateway.core.carrying import Carrier, running
+from gateway.core.carrying import Carrier, record_of
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
 from gateway.core.kept import KeptAnswers
@@ -112,7 +112,7 @@ class Once:
         try:
             async with lock:
                 older = await self._queue.claim(
-                    running(plan),
+                    record_of(plan),
                     idempotency=scope,
                     fingerprint=fingerprint_of(plan),
                     owner=self._owner_id,
@@ -125,7 +125,7 @@ class Once:
                 self._claiming.pop((org, scope), None)
         if older is not None:
             return await self.replay(plan, older)
-        leased = Leased(run=running(plan), owner=self._owner_id, attempt=1)
+        leased = Leased(run=record_of(plan), owner=self._owner_id, attempt=1)
         record = LeasedRecord(leased, self._queue, self._kept, self._changes, tells=False, clock=self._clock)
         return await self._carrier.carry(plan, record)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from gateway.core.request import UpstreamRequest
 from gateway.core.requests import NO_INJECTION, build_request, check_size
 from oauth.connections import Held
 from oauth.oauth1 import Signer
-from skills_catalog.model import Integration, Skill
+from oauth.schemes import Injection
+from skills_catalog.model import AuthMethod, Integration, Skill
 
 
 class Outgoing:
@@ -47,7 +48,7 @@ class Outgoing:
             request = build_request(integration, skill, params, fields=values, files=files)
         else:
             method = method_of(integration, held)
-            injected, values = injection(method, held), values_of(method, held)
+            injected, values, secrets = _of_credential(method, held)
             request = build_request(
                 integration,
                 skill,
@@ -55,11 +56,22 @@ class Outgoing:
                 method=method,
                 fields=values,
                 injection=injected,
-                secrets=held.credential.secrets(),
+                secrets=secrets,
                 files=files,
             )
         request = self._hooks.apply(skill, _with_key(skill, _at(request, link), key), values)
         return request if injected.signer is None else signed(request, injected.signer)
+
+
+def _of_credential(method: AuthMethod, held: Held) -> tuple[Injection, Mapping[str, str], Sequence[str]]:
+    """What the credential adds to requests, the values of `{field}`s, and what must not come back in answers."""
+    known = held.notes.get("outgoing")
+    # A catalog that was read again has another method of the same name.
+    if known is not None and known[0] is method:
+        return known[1]  # type: ignore[no-any-return]
+    found = injection(method, held), values_of(method, held), tuple(held.credential.secrets())
+    held.notes["outgoing"] = method, found
+    return found
 
 
 def _at(request: UpstreamRequest, link: str | None) -> UpstreamRequest:

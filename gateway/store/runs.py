@@ -173,18 +173,19 @@ class RunWriter:
             return page, None
         return page[:limit], cursor_of(page[limit - 1].started_at, page[limit - 1].id)
 
-    async def settle(self, before: int) -> int:
+    async def settle(self, before: int) -> Sequence[Run]:
         """Calls runs `unknown` that never ended, because their process no longer lives or they began before that time.
 
-        `before` (unix milliseconds) must lie further back than any call can last. Says how many there were.
+        `before` (unix milliseconds) must lie further back than any call can last. Gives back those that it settled.
         """
         now = int(self._clock() * 1000)
         async with self._database.transaction() as transaction:
             rows = await transaction.fetch(_SETTLE, before=before, recent=now - _FIRST_SIGN, now=now)
-            charged = [call_entry(run) for run in map(run_of, rows) if run.is_charged]
+            settled = [*map(run_of, rows)]
+            charged = [call_entry(run) for run in settled if run.is_charged]
             if charged:
                 await transaction.execute_many(INSERT_ENTRY, charged)
-        return len(rows)
+        return settled
 
     async def forget(self, before: int) -> int:
         """Deletes ended runs that began before that time (unix milliseconds), some thousands at a time."""

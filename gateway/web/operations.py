@@ -50,9 +50,12 @@ class Field:
     required: bool = False
     #: What a wrong value is told, to stand after its name; None says it as the schema does.
     must: str | None = None
+    #: What it is where it is left out, by its schema.
+    default: Any = field(init=False, repr=False, compare=False)
     _check: Draft202012Validator | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "default", self.schema.get("default"))
         # An object that may hold anything is told by its type: no large value need be walked through for it.
         check = None if self.schema == ANYTHING else compile_schema(self.schema)
         object.__setattr__(self, "_check", check)
@@ -71,12 +74,6 @@ class Field:
             return pointer([self.name, *error.instance_path, missing.property]), kind, "is missing"
         says = "must have one of its forms" if kind == "anyOf" else expectation(error)
         return pointer([self.name, *error.instance_path]), kind, self.must or says
-
-    @property
-    def default(self) -> Any:
-        return self.schema.get("default")
-
-
 
 
 def text(name: str, about: str, *, most: int = 128, required: bool = False) -> Field:

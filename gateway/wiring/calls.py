@@ -43,6 +43,7 @@ class Calls:
     book: RunBook
     results: Results
     files: Files
+    cache: AnswerCache
     sandbox: Sandbox
     worker: RunWorker
     health: Health
@@ -66,7 +67,7 @@ async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> 
         public_url=ground.public_url,
         clock=clock,
     )
-    cache = AnswerCache(kept, runs, queue, clock=clock)
+    cache = AnswerCache(kept, runs, queue, catalogs, clock=clock)
     budgets = Budgets(connected.providers.client_name, replicas=tenants.replicas, clock=clock)
     preparation = Preparation(
         catalogs=catalogs,
@@ -139,6 +140,7 @@ async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> 
         carrier=carrier,
         following=Following(catalogs=catalogs, preparation=preparation, carrier=carrier, clock=clock),
         kept=kept,
+        cache=cache,
         changes=changes,
         principal_of=tenants.principal_of,
         owner_id=ground.owner_id,
@@ -162,6 +164,7 @@ async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> 
         book=book,
         results=Results(kept),
         files=files,
+        cache=cache,
         sandbox=sandbox,
         worker=worker,
         health=health,

@@ -35,6 +35,10 @@ def housekeeping(
     def ms(ago: float) -> int:
         return int((clock() - ago) * 1000)
 
+    async def settle() -> None:
+        for run in await runs.settle(ms(_LONGEST_CALL)):
+            await calls.cache.empty(run)
+
     return Worker(
         [
             ("settle runs of processes that are gone", 5.0, calls.worker.settle),
@@ -51,7 +55,7 @@ def housekeeping(
             ("forget sign-in flows", 600.0, people.sign_in_flows.purge),
             ("forget device flows", 600.0, lambda: people.device_flows.purge(clock() - _FLOW_MEMORY)),
             ("forget tries", 600.0, ground.tries.purge),
-            ("settle runs", _SETTLE_EVERY, lambda: runs.settle(ms(_LONGEST_CALL))),
+            ("settle runs", _SETTLE_EVERY, settle),
             ("forget runs", 3600.0, lambda: runs.forget(ms(retention))),
             ("forget events", 3600.0, lambda: events.forget(ms(retention))),
             ("forget deliveries", 3600.0, lambda: messages.deliveries.forget(ms(retention))),

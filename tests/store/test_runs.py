@@ -372,10 +372,10 @@ async def test_runs_of_a_process_that_lives_no_longer_become_unknown_within_a_mi
         await leases.acquire(f"replica:proc_{number}", f"proc_{number}", 30)
         await writer.begin(runs[number])
     clock.now += 20
-    assert await writers[1].settle(0) == 0
+    assert await writers[1].settle(0) == []
     await leases.acquire("replica:proc_1", "proc_1", 30)
     clock.now += 20
-    assert await writers[1].settle(0) == 1
+    assert [run.id for run in await writers[1].settle(0)] == [runs[0].id]
     dead = await writers[1].find(org.id, runs[0].id)
     assert dead is not None and (dead.state, dead.outcome) == ("unknown", "unknown")
     assert await writers[1].find(org.id, runs[1].id) == runs[1]
@@ -391,7 +391,7 @@ async def test_runs_of_a_process_that_died_become_unknown(runs: RunWriter, org: 
         await runs.begin(run)
     runs.record(ended(done))
     await runs.flush()
-    assert await runs.settle(int(clock.now * 1000)) == 1
+    assert [run.id for run in await runs.settle(int(clock.now * 1000))] == [dead.id]
     settled = await runs.find(org.id, dead.id)
     assert settled == replace(dead, state="unknown", outcome="unknown", finished_at=int(clock.now * 1000))
     assert await runs.find(org.id, alive.id) == alive
