@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,13 +12,12 @@ from time import time
 from aiohttp import web
 
 from gateway.core.catalogs import Catalogs
-from gateway.core.overrides import chosen
 from gateway.core.usage import Usage
-from gateway.installation import open_installation
+from gateway.installation import open_installation, read_catalog
 from gateway.mcp import routes as mcp_routes
 from gateway.rest.routes import ROUTES
 from gateway.rest.shapes import SHAPES
-from gateway.settings import BadSetting, Installation, Settings, check_together
+from gateway.settings import BadSetting, Installation, Settings, check_together, public_url_of
 from gateway.store.database import DiskFailed, StorageUnavailable
 from gateway.ui import routes as ui_routes
 from gateway.web import health
@@ -37,17 +35,11 @@ from gateway.wiring.housekeeping import housekeeping
 from gateway.wiring.messages import open_messages
 from gateway.wiring.people import make_people
 from gateway.wiring.tenants import make_tenants
-from skills_catalog.catalog import Catalog
-from skills_catalog.loader import SHIPPED, load_catalog
-from skills_catalog.versions.lock import warnings
 
 #: Every route that programs use; pages for people stand in `gateway/ui/routes.py`.
 API_ROUTES = (*ROUTES, *health.ROUTES)
 #: New objects after which the collector looks for circles; calls make next to none.
 _COLLECT_AFTER = 20_000
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-log = logging.getLogger("skillway.catalog")
 
 
 @asynccontextmanager
@@ -77,30 +69,6 @@ def make_web_app(services: Services) -> web.Application:
     app.add_routes(mcp_routes.routes())
     app.add_routes(ui_routes.routes())
     return app
-
-
-def read_catalog(installation: Installation) -> Catalog:
-    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`.
-
-    Warns of own definitions that changed without the version that says so, where their folder is locked.
-    """
-    catalog = chosen(load_catalog([SHIPPED, *installation.paths]), installation)
-    for warning in warnings(installation.paths):
-        log.warning("%s", warning)
-    return catalog
-
-
-def public_url_of(settings: Settings, port: int) -> str:
-    """How browsers reach us: never taken from a request."""
-    if settings.public_url is not None:
-        return settings.public_url
-    if settings.host not in _LOOPBACK:
-        raise BadSetting(
-            f"SKILLWAY_PUBLIC_URL is required when the gateway listens on {settings.host}: "
-            "links and OAuth redirects are made of it"
-        )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -178,6 +146,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    gc.enable()
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> BadSetting:

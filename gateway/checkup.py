@@ -10,10 +10,9 @@ from time import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.app import public_url_of, read_catalog
 from gateway.core.sign_in import redirect_uri
-from gateway.installation import key_file, open_installation
-from gateway.settings import BadSetting, Installation, Settings, check_together
+from gateway.installation import key_file, open_installation, read_catalog
+from gateway.settings import BadSetting, Installation, Settings, check_together, public_url_of
 from gateway.store.database import NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem
 from skills_catalog.mistakes import CatalogError

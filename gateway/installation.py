@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
-from gateway.settings import Settings
+from gateway.core.overrides import chosen
+from gateway.settings import Installation, Settings
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.opening import open_database
 from gateway.store.sealed_values import SqlSealedValues
 from oauth.vault import MasterKey, Vault, load_or_create_master_key, open_ring
+from skills_catalog.catalog import Catalog
+from skills_catalog.loader import SHIPPED, load_catalog
+from skills_catalog.versions.lock import warnings
+
+log = logging.getLogger("skillway.catalog")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,3 +77,14 @@ def master_key(settings: Settings, *, create: bool) -> MasterKey:
     if settings.master_key is not None:
         return MasterKey.parse(settings.master_key.reveal())
     return load_or_create_master_key(key_file(settings), create=create)
+
+
+def read_catalog(installation: Installation) -> Catalog:
+    """The shipped integrations and the operator's own, with the operator's choices. Raises `CatalogError`.
+
+    Warns of own definitions that changed without the version that says so, where their folder is locked.
+    """
+    catalog = chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    for warning in warnings(installation.paths):
+        log.warning("%s", warning)
+    return catalog

@@ -20,6 +20,7 @@ from skills_catalog.names import nearest
 from skills_catalog.strict_yaml import Document, read
 
 PREFIX = "SKILLWAY_"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Characters of a secret that an operator chooses: fewer could be guessed over the network.
 _SHORTEST_TOKEN = 16
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -339,6 +340,19 @@ def check_together(settings: Settings, installation: Installation) -> None:
         near = nearest(settings.signup_plan, installation.plans)
         hint = f"; did you mean {near!r}?" if near else ""
         raise BadSetting(f"{PREFIX}SIGNUP_PLAN: there is no plan {settings.signup_plan!r} in skills.yaml{hint}")
+
+
+def public_url_of(settings: Settings, port: int) -> str:
+    """How browsers reach us: never taken from a request. Raises `BadSetting` where it has to be set."""
+    if settings.public_url is not None:
+        return settings.public_url
+    if settings.host not in _LOOPBACK:
+        raise BadSetting(
+            f"SKILLWAY_PUBLIC_URL is required when the gateway listens on {settings.host}: "
+            "links and OAuth redirects are made of it"
+        )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
 
 
 def options() -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app import read_catalog
+from gateway.installation import read_catalog
 from gateway.settings import load_settings
 from skills_catalog.loader import load_definition
 from skills_catalog.mistakes import CatalogError

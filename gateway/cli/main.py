@@ -49,7 +49,7 @@ PEOPLE: Mapping[str, Entry] = {
 #: The commands of operators: they work on the installation itself.
 OPERATORS: Mapping[str, Entry] = {
     "init": Entry(module="operate", attribute="init", help="Make the first org and its keys."),
-    "serve": Entry(module="operate", attribute="serve", help="Run the gateway."),
+    "serve": Entry(module="serving", attribute="serve", help="Run the gateway."),
     "orgs": Entry(module="orgs", attribute="orgs", help="Make orgs, their members, their keys and their OAuth clients."),
     "catalog": Entry(module="catalog", attribute="catalog", help="Write, import and check integration files."),
     "sandbox": Entry(module="recording", attribute="sandbox", help="Make examples, which test keys are answered from."),

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.app import public_url_of
 from gateway.cli.failures import CommandFailed, Problem
-from gateway.settings import BadSetting, Installation, Settings, load_settings
+from gateway.settings import BadSetting, Installation, Settings, load_settings, public_url_of
 from gateway.store.database import DiskFailed, NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem, SealBroken
 from skills_catalog.mistakes import CatalogError

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from gateway.app import read_catalog
 from gateway.cli import output
 from gateway.cli.failures import refused
 from gateway.cli.operator import print_json, public_url, run, settings_of, settings_options
@@ -22,7 +21,7 @@ from gateway.core.ledger import Entry
 from gateway.core.members import Member, email_of
 from gateway.core.sign_in import LINK_LIFETIME
 from gateway.core.times import iso
-from gateway.installation import Opened, open_installation
+from gateway.installation import Opened, open_installation, read_catalog
 from gateway.plans import NUMBERS, read_number
 from gateway.settings import Installation
 from gateway.store.clients import SqlClients

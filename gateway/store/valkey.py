@@ -111,12 +111,18 @@ class ValkeyCounters:
             return await self._ask(*command)
 
     async def _ask(self, *command: Any) -> Any:
-        """The answer to one command. Raises `CountersGone`, and what the server says is wrong with the command."""
+        """The answer to one command. Raises `CountersGone`, and `NoScriptError`."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((command, answer))
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
-        return await answer
+        try:
+            return await answer
+        except NoScriptError:
+            raise
+        except RedisError as error:
+            # It is full, or a replica that only reads.
+            raise CountersGone(type(error).__name__) from error
 
     async def _send(self) -> None:
         while self._waiting:

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.app import read_catalog
+from gateway.installation import read_catalog
 from gateway.settings import load_settings
 from skills_catalog.catalog import Catalog
 from tests.fakes.provider import browser
