@@ -94,7 +94,7 @@ def fit(
 
 def with_link(skill: Skill, headers: Headers) -> Headers:
     """The headers with the next page's address as a Link (RFC 8288), where the upstream names it in one of its own."""
-    own = str((skill.page or {}).get("header", "")).lower()
+    own = str(skill.page.get("header", "")).lower() if skill.page is not None else ""
     if not own:
         return headers
     return tuple(("Link", f'<{value}>; rel="next"') if name.lower() == own else (name, value) for name, value in headers)
