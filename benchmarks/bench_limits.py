@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from gateway.app import open_gateway
-from gateway.core.grants import Grant
+from gateway.core.tenants.grants import Grant
 from gateway.settings import load_settings
 from gateway.store.keys import SqlKeys
 from gateway.store.opening import open_database

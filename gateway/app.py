@@ -12,7 +12,7 @@ from time import time
 from aiohttp import web
 
 from gateway.core.catalogs import Catalogs
-from gateway.core.usage import Usage
+from gateway.core.tenants.usage import Usage
 from gateway.installation import open_installation, read_catalog
 from gateway.mcp import routes as mcp_routes
 from gateway.rest.routes import ROUTES

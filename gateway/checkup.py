@@ -10,7 +10,7 @@ from time import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.core.sign_in import redirect_uri
+from gateway.core.people.sign_in import redirect_uri
 from gateway.installation import key_file, open_installation, read_catalog
 from gateway.settings import BadSetting, Installation, Settings, check_together, public_url_of
 from gateway.store.database import NotUsable, StorageUnavailable

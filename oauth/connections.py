@@ -94,6 +94,12 @@ class Held:
     notes: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
+class ConnectionList(Protocol):
+    """Whoever can name the connections of an org, without what is secret of them."""
+
+    async def list(self, org: str) -> Sequence[Connection]: ...
+
+
 class ConnectionStore(Protocol):
     """Where connections are kept; credentials are sealed before they touch the disk."""
 

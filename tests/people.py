@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urljoin
 import aiohttp
 import yarl
 
-from gateway.core.members import Member
-from gateway.core.sign_in import LINK_LIFETIME
+from gateway.core.people.sign_in import LINK_LIFETIME
+from gateway.core.tenants.members import Member
 from gateway.installation import open_installation
 from gateway.store.members import SqlMembers
 from gateway.store.orgs import SqlOrgs

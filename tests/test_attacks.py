@@ -17,10 +17,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from gateway.core.answers import PIECE, _json_string
-from gateway.core.grants import Grant
 from gateway.core.overrides import chosen
+from gateway.core.requests.answers import PIECE, _json_string
 from gateway.core.strict_json import MAX_NODES, NotStrictJson, parse
+from gateway.core.tenants.grants import Grant
 from gateway.installation import open_installation
 from gateway.settings import BadSetting, Installation, Override, load_settings
 from gateway.store.keys import SqlKeys

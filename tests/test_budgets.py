@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.core.budgets import _Line, _Scope, _Window
+from gateway.core.calls.budgets import _Line, _Scope, _Window
 from tests.demo import keyed_definition, write_definitions
 from tests.harness import Answer, RunningGateway, gateway
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.devices import ALPHABET, LONGEST_DEVICE, as_device
-from gateway.core.keys import is_well_formed
+from gateway.core.people.devices import ALPHABET, LONGEST_DEVICE, as_device
+from gateway.core.tenants.keys import is_well_formed
 from gateway.installation import open_installation
 from gateway.store.keys import SqlKeys
 from gateway.store.members import SqlMembers

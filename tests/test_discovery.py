@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.core.grants import Grant
+from gateway.core.tenants.grants import Grant
 from gateway.installation import open_installation
 from gateway.settings import load_settings
 from gateway.store.keys import SqlKeys

@@ -30,7 +30,7 @@ import pytest
 from gateway.app import make_web_app
 from gateway.cli.main import COMMANDS
 from gateway.core.errors import CODES
-from gateway.core.signing import new_secret, signatures
+from gateway.core.messages.signing import new_secret, signatures
 from gateway.settings import load_settings, options
 from skills_catalog.exporting.shipped_table import row_of
 from skills_catalog.lint import lint_file

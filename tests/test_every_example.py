@@ -20,8 +20,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.events import OPERATOR
-from gateway.core.request import UpstreamRequest
-from gateway.core.requests import build_request
+from gateway.core.requests.building import build_request
+from gateway.core.requests.request import UpstreamRequest
 from oauth.connections import Connection, ConnectionState, Credential
 from oauth.secret import Secret
 from skills_catalog.loader import SHIPPED, load_catalog

@@ -26,8 +26,8 @@ import yarl
 from aiohttp import web
 
 from benchmarks.machine import cpu_seconds, forget_peak, peak_mb, rss_mb
-from gateway.core.answers import Result
-from gateway.core.later import MOST_ATTEMPTS
+from gateway.core.requests.answers import Result
+from gateway.core.runs.later import MOST_ATTEMPTS
 from gateway.store import sqlite
 from gateway.store.database import NotUsable, StorageUnavailable
 from gateway.store.migrate import MIGRATIONS, migrate

@@ -17,8 +17,8 @@ import pytest_asyncio
 import yarl
 
 from gateway.core.errors import Refusal
-from gateway.core.request import UpstreamRequest
-from gateway.core.requests import build_request
+from gateway.core.requests.building import build_request
+from gateway.core.requests.request import UpstreamRequest
 from gateway.core.strict_json import NotStrictJson, parse
 from oauth.schemes import Injection
 from skills_catalog.loader import SHIPPED, load_catalog

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.access import KEY_MEMORY
-from gateway.core.keys import is_well_formed
+from gateway.core.tenants.access import KEY_MEMORY
+from gateway.core.tenants.keys import is_well_formed
 from tests.fakes.upstream import HandClock
 from tests.harness import Answer, Org, RunningGateway, gateway, gateway_process, make_org
 from tests.operator import Operator
@@ -305,7 +305,7 @@ async def test_the_command_line_makes_lists_and_revokes_keys(tmp_path: Path) -> 
 @pytest.mark.parametrize("mode", ["live", "test"])
 def test_no_other_vendors_scanner_takes_our_keys_for_theirs(mode: str) -> None:
     """Patterns as secret scanners have them: Stripe's, GitHub's, OpenAI's, Slack's and what is usual elsewhere."""
-    from gateway.core.keys import mint
+    from gateway.core.tenants.keys import mint
 
     foreign = [
         r"\b(?:sk|rk)_(?:test|live|prod)_[a-zA-Z0-9]{10,99}\b",

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.core.keys import is_well_formed
+from gateway.core.tenants.keys import is_well_formed
 from tests.fakes.upstream import HandClock
 from tests.harness import RunningGateway, gateway
 from tests.people import OWN_SITE, Page, Person, invite, person

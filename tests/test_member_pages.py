@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.core.keys import is_well_formed
+from gateway.core.tenants.keys import is_well_formed
 from tests.conftest import lacking
 from tests.demo import demo, listening
 from tests.fakes.provider import Provider, ProviderUnavailable, available_providers, provider_process

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.core.sandbox import MEMORY
+from gateway.core.calls.sandbox import MEMORY
 from tests.fakes.upstream import HandClock
 from tests.harness import Answer, RunningGateway, gateway
 

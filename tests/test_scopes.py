@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.scopes import closure
+from gateway.core.connections.scopes import closure
 from tests.demo import Desk, demo, oauth_definition, write_definitions
 from tests.fakes.provider import Provider, browser
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.shaping import cut_to
+from gateway.core.calls.shaping import cut_to
 from tests.harness import Answer, RunningGateway
 from tests.workshop import Workshop, workshop
 

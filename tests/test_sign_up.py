@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.app import open_gateway
-from gateway.core.keys import is_well_formed
+from gateway.core.tenants.keys import is_well_formed
 from gateway.installation import open_installation
 from gateway.settings import BadSetting, load_settings
 from gateway.store.orgs import SqlOrgs

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.grants import LEVELS
+from gateway.core.tenants.grants import LEVELS
 from gateway.installation import open_installation
 from gateway.rest.routes import ROUTES
 from gateway.settings import load_settings

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gateway.core.events import KINDS, Event
-from gateway.core.signing import new_secret, signatures
+from gateway.core.messages.signing import new_secret, signatures
 from tests.conftest import lacking
 from tests.crash.process import LEASE
 from tests.crash.webhooks import crash, worker

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import svix
 
-from gateway.core.deliveries import PAUSES
 from gateway.core.events import OPERATOR, Event
+from gateway.core.messages.deliveries import PAUSES
 from tests.conftest import SHARED
 from tests.fakes.receiver import Receiver, WalkingClock, answering, headers_of, verified
 from tests.fakes.upstream import Answer, HandClock, Running, Seen, serve
@@ -199,7 +199,7 @@ async def test_our_own_address_is_no_endpoint(tmp_path: Path) -> None:
 async def test_an_org_has_so_many_webhooks_even_where_all_are_made_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_setting: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("gateway.core.webhooks.MOST", 5)
+    monkeypatch.setattr("gateway.core.messages.webhooks.MOST", 5)
     async with gateway(tmp_path, **database_setting) as running:
         body = {"url": "https://ok.example/x", "events": ["run.*"]}
         answers = await asyncio.gather(*(running.ask("POST", "/v1/webhooks", body=body) for _ in range(9)))
@@ -618,7 +618,7 @@ async def test_an_endpoint_that_is_not_there_and_one_that_is_refused_look_the_sa
 async def test_a_receiver_that_hangs_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Running[Receiver]
 ) -> None:
-    monkeypatch.setattr("gateway.core.delivering.TIMEOUT", 0.3)
+    monkeypatch.setattr("gateway.core.messages.delivering.TIMEOUT", 0.3)
     receiver.next(delay=3)
     async with gateway(tmp_path) as running:
         made = await subscribe(running, receiver.base_url, "api_key.*")

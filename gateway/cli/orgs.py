@@ -12,14 +12,14 @@ import click
 from gateway.cli import output
 from gateway.cli.failures import refused
 from gateway.cli.operator import print_json, public_url, run, settings_of, settings_options
-from gateway.core.api_keys import shown
-from gateway.core.clients import OAuthClient
+from gateway.core.connections.clients import OAuthClient
 from gateway.core.events import OPERATOR
-from gateway.core.grants import Grant
-from gateway.core.keys import ApiKey, Org
-from gateway.core.ledger import Entry
-from gateway.core.members import Member, email_of
-from gateway.core.sign_in import LINK_LIFETIME
+from gateway.core.people.sign_in import LINK_LIFETIME
+from gateway.core.tenants.api_keys import shown
+from gateway.core.tenants.grants import Grant
+from gateway.core.tenants.keys import ApiKey, Org
+from gateway.core.tenants.ledger import Entry
+from gateway.core.tenants.members import Member, email_of
 from gateway.core.times import iso
 from gateway.installation import Opened, open_installation, read_catalog
 from gateway.plans import NUMBERS, read_number

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.connections.outgoing import Outgoing
 from gateway.core.errors import Refusal
-from gateway.core.hook_functions import Hooks
-from gateway.core.outgoing import Outgoing
-from gateway.core.request import UpstreamRequest
-from gateway.core.requests import build_request
+from gateway.core.requests.building import build_request
+from gateway.core.requests.hook_functions import Hooks
+from gateway.core.requests.request import UpstreamRequest
 from oauth.connections import Connection, ConnectionState, Credential, Held
 from oauth.secret import Secret
 from skills_catalog.model import AuthMethod, Example, Integration, Skill

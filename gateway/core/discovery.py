@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.access import check_action, check_scope
 from gateway.core.catalogs import Catalogs
-from gateway.core.clients import OAuthClient
-from gateway.core.connections import SERVING, Connections
+from gateway.core.connections.clients import OAuthClient
+from gateway.core.connections.connections import SERVING, Connections
+from gateway.core.connections.providers import Providers
 from gateway.core.deprecations import shown
 from gateway.core.entered import asked_fields
-from gateway.core.grants import level_of
-from gateway.core.keys import Principal
-from gateway.core.providers import Providers
+from gateway.core.tenants.access import check_action, check_scope
+from gateway.core.tenants.grants import level_of
+from gateway.core.tenants.keys import Principal
 from skills_catalog.catalog import LIKELY
 from skills_catalog.exporting.skill_files import Form, cli_example, skill_files, skill_name
 from skills_catalog.model import AuthMethod, Effect, Integration, Skill

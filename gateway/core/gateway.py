@@ -6,23 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from gateway.core.answers import Result
-from gateway.core.approvals import Approvals
-from gateway.core.asked import restored, stored
-from gateway.core.call import Call, Plan
-from gateway.core.carrying import Carrier, PlainRecord, Record, record_of
+from gateway.core.calls.asked import restored, stored
+from gateway.core.calls.call import Call, Plan
+from gateway.core.calls.carrying import Carrier, PlainRecord, Record, record_of
+from gateway.core.calls.kept import AnswerCache, KeptAnswers
+from gateway.core.calls.preparation import Preparation
+from gateway.core.calls.shaping import Shaping
 from gateway.core.changes import Changes
 from gateway.core.errors import Refusal
-from gateway.core.kept import AnswerCache, KeptAnswers
-from gateway.core.keys import Principal
-from gateway.core.later import Later
-from gateway.core.once import LEASE_GRACE, Accepted, LeasedRecord, Once, too_long
-from gateway.core.preparation import Preparation
-from gateway.core.redaction import redact_headers, redact_stream, spellings
-from gateway.core.request import Headers
-from gateway.core.run_book import RunBook
-from gateway.core.runs import Leased, Run, RunQueue, RunStore
-from gateway.core.shaping import Shaping
+from gateway.core.requests.answers import Result
+from gateway.core.requests.redaction import redact_headers, redact_stream, spellings
+from gateway.core.requests.request import Headers
+from gateway.core.run import Leased, Run, RunQueue, RunStore
+from gateway.core.runs.approvals import Approvals
+from gateway.core.runs.later import Later
+from gateway.core.runs.once import LEASE_GRACE, Accepted, LeasedRecord, Once, too_long
+from gateway.core.runs.run_book import RunBook
+from gateway.core.tenants.keys import Principal
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.core.keys import Principal
+from gateway.core.tenants.keys import Principal
 from gateway.mcp.eras import Era
 from gateway.web.context import Services
 from skills_catalog.model import Integration

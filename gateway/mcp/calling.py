@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.call import Call
+from gateway.core.calls.call import Call
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
-from gateway.core.once import Accepted
+from gateway.core.runs.once import Accepted
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.eras import LATEST_HANDSHAKE
 from gateway.mcp.jsonrpc import INVALID_PARAMS, URL_ELICITATION_REQUIRED, RpcError

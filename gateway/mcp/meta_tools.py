@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from gateway.core.access import check_level, check_live, check_scope, user_of
+from gateway.core.connections.wishes import Wish
 from gateway.core.discovery import Sought
 from gateway.core.errors import Refusal
-from gateway.core.runs import Run
-from gateway.core.wishes import Wish
+from gateway.core.run import Run
+from gateway.core.tenants.access import check_level, check_live, check_scope, user_of
 from gateway.mcp import calling
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.rendering import of_json, of_value

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.core.errors import Refusal
-from gateway.core.id_tokens import resource_of
+from gateway.core.people.id_tokens import resource_of
 from gateway.web.answers import json_answer
 from gateway.web.auth import has_key
 from gateway.web.context import services

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from gateway.core.answers import Result
 from gateway.core.errors import Refusal
-from gateway.core.once import Accepted
+from gateway.core.requests.answers import Result
+from gateway.core.runs.once import Accepted
 from gateway.mcp.asked import Json
 from gateway.web import tool_answers
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.core.access import check_level
-from gateway.core.answers import Result
-from gateway.core.call import Shape
+from gateway.core.calls.call import Shape
+from gateway.core.calls.shaping import cut_to
 from gateway.core.errors import CODES, Refusal
-from gateway.core.run_book import approval_page
-from gateway.core.runs import Run
-from gateway.core.shaping import cut_to
+from gateway.core.requests.answers import Result
+from gateway.core.run import Run
+from gateway.core.runs.run_book import approval_page
+from gateway.core.tenants.access import check_level
 from gateway.core.times import iso
 from gateway.mcp.asked import Asked, Json
 from gateway.mcp.jsonrpc import INVALID_PARAMS, MISSING_CAPABILITY, RpcError

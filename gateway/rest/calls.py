@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.call import AS_IT_COMES, LONGEST_DELAY, Call, Forced, Shape
+from gateway.core.calls.call import AS_IT_COMES, LONGEST_DELAY, Call, Forced, Shape
+from gateway.core.calls.paging import MOST_PAGES
+from gateway.core.calls.shaping import check_select
 from gateway.core.gateway import RawResult
-from gateway.core.keys import Principal
-from gateway.core.once import Accepted
-from gateway.core.paging import MOST_PAGES
-from gateway.core.request import UpstreamFailed
-from gateway.core.shaping import check_select
+from gateway.core.requests.request import UpstreamFailed
+from gateway.core.runs.once import Accepted
+from gateway.core.tenants.keys import Principal
 from gateway.rest.fields import ACTION, INTEGRATION, LONGEST_URL, USER
 from gateway.rest.shapes import ACCEPTED, PREFLIGHT, RESULT
 from gateway.web.answers import json_answer, json_bytes

@@ -6,10 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.access import check_scope, user_of
+from gateway.core.connections.wishes import Wish
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
-from gateway.core.wishes import Wish
+from gateway.core.tenants.access import check_scope, user_of
+from gateway.core.tenants.keys import Principal
 from gateway.rest.fields import CONNECTION_ID, USER
 from gateway.rest.shapes import BEGUN, CONNECTION, FLOW, REDIRECT_URLS
 from gateway.web.answers import json_answer, tagged

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.devices import USUAL_LEVEL, as_device
 from gateway.core.errors import Refusal
-from gateway.core.grants import LEVELS
-from gateway.core.keys import Principal
+from gateway.core.people.devices import USUAL_LEVEL, as_device
 from gateway.core.strict_json import NotStrictJson, parse
+from gateway.core.tenants.grants import LEVELS
+from gateway.core.tenants.keys import Principal
 from gateway.rest.shapes import BEGUN_DEVICE, DEVICE_KEY
 from gateway.web.answers import json_answer, refusal_answer
 from gateway.web.bodies import bad_field, read

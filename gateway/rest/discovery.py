@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from gateway.core.access import user_of
 from gateway.core.discovery import Sought
-from gateway.core.keys import Principal
+from gateway.core.tenants.access import user_of
+from gateway.core.tenants.keys import Principal
 from gateway.rest.fields import ACTION, CURSOR, INTEGRATION, MOST_LISTED, USER, after, cursor_of
 from gateway.rest.shapes import ACTION as ACTION_SHAPE
 from gateway.rest.shapes import EFFECT, FOUND, INTEGRATION_LISTED, SKILL_FILES

@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.access import check_level, may_see
 from gateway.core.events import Event
-from gateway.core.keys import Principal
+from gateway.core.tenants.access import check_level, may_see
+from gateway.core.tenants.keys import Principal
 from gateway.core.times import iso
 from gateway.rest.fields import LIMIT
 from gateway.rest.shapes import EVENT

@@ -12,11 +12,11 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from gateway.core.answers import OCTETS
 from gateway.core.blobs import BlobBroken
 from gateway.core.errors import Refusal
-from gateway.core.files import File
-from gateway.core.keys import Principal
+from gateway.core.requests.answers import OCTETS
+from gateway.core.requests.files import File
+from gateway.core.tenants.keys import Principal
 from gateway.rest.shapes import FILE
 from gateway.web.answers import json_answer
 from gateway.web.bodies import bad_field

@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.errors import Refusal
-from gateway.core.hooks import MOST_BODY, HookWish
-from gateway.core.keys import Principal
+from gateway.core.messages.hooks import MOST_BODY, HookWish
+from gateway.core.tenants.keys import Principal
 from gateway.rest.shapes import HOOK, MADE_HOOK
 from gateway.web.answers import json_answer
 from gateway.web.bodies import BODY_DEADLINE, make_room

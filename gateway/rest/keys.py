@@ -14,10 +14,10 @@ from gateway.approval_rules import (
     RuleMistake,
     read_rule,
 )
-from gateway.core.api_keys import KeyWish, shown
 from gateway.core.errors import Refusal
-from gateway.core.grants import LEVELS
-from gateway.core.keys import Principal
+from gateway.core.tenants.api_keys import KeyWish, shown
+from gateway.core.tenants.grants import LEVELS
+from gateway.core.tenants.keys import Principal
 from gateway.patterns import LONGEST, PATTERN
 from gateway.rest.fields import KEY_ID
 from gateway.rest.shapes import API_KEY, IDENTITY, MADE_KEY

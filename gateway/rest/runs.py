@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.keys import Principal
+from gateway.core.tenants.keys import Principal
 from gateway.rest.calls import CALL_REFUSALS, accepted
 from gateway.rest.fields import CURSOR, LIMIT, PAGE
 from gateway.rest.shapes import ACCEPTED, PIECE, RUN, RUN_LISTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
+from gateway.core.tenants.keys import Principal
 from gateway.web.answers import json_answer
 from gateway.web.context import services
 from gateway.web.operations import Answer, Asked, operation

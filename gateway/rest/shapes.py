@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.grants import LEVELS
+from gateway.core.tenants.grants import LEVELS
 from gateway.web.operations import NAME, SLUG
 from gateway.web.shapes import (
     AMOUNT,

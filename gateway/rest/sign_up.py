@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.sign_up import SignUpWish
+from gateway.core.people.sign_up import SignUpWish
 from gateway.rest.keys import KEY_EXAMPLE
 from gateway.rest.shapes import SIGNED_UP
 from gateway.web.answers import json_answer

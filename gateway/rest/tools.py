@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.core.calls.shaping import check_select
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
-from gateway.core.once import Accepted
-from gateway.core.shaping import check_select
+from gateway.core.runs.once import Accepted
+from gateway.core.tenants.keys import Principal
 from gateway.rest.calls import FORCED, IDEMPOTENCY_KEY, forced, idempotency_key, note_deprecation
 from gateway.rest.fields import CURSOR, MOST_LISTED, after, cursor_of
 from gateway.rest.shapes import TOOLS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.keys import Principal
+from gateway.core.tenants.keys import Principal
 from gateway.rest.fields import CURSOR, LIMIT
 from gateway.rest.shapes import ENTRY, USAGE
 from gateway.web.answers import json_answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.keys import Principal
-from gateway.core.webhooks import WebhookWish
+from gateway.core.messages.webhooks import WebhookWish
+from gateway.core.tenants.keys import Principal
 from gateway.rest.fields import CURSOR, LIMIT, LONGEST_URL
 from gateway.rest.shapes import DELIVERY, MADE_WEBHOOK, NEW_SECRET, WEBHOOK
 from gateway.web.answers import json_answer

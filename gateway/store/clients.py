@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from gateway.core.clients import OAuthClient
+from gateway.core.connections.clients import OAuthClient
 from gateway.store.database import Database, Row
 from gateway.store.times import to_ms
 from oauth.secret import Secret

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.core.events import OPERATOR, Actor, Event
-from gateway.core.keys import TooMany
+from gateway.core.tenants.keys import TooMany
 from gateway.store.credentials import credential_of, credential_plain
 from gateway.store.database import Database, Row, Statements, Value
 from gateway.store.events import append

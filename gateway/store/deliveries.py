@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.core.deliveries import Delivery, DeliveryState, Due, Outcome, payload_of, rest_after
 from gateway.core.errors import Refusal
 from gateway.core.events import Event
 from gateway.core.ids import new_ordered_id
+from gateway.core.messages.deliveries import Delivery, DeliveryState, Due, Outcome, payload_of, rest_after
 from gateway.store.clock import DatabaseClock
 from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import Database, Dialect, Row, Statements

@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Callable
 
-from gateway.core.devices import PACE, USUAL_LEVEL, DeviceFlow
 from gateway.core.events import Actor, Event
-from gateway.core.grants import Level
+from gateway.core.people.devices import PACE, USUAL_LEVEL, DeviceFlow
+from gateway.core.tenants.grants import Level
 from gateway.store.database import AlreadyThere, Database, Row
 from gateway.store.events import append
 from gateway.store.times import to_ms, to_seconds

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from gateway.core.events import Event
-from gateway.core.webhook import Webhook
+from gateway.core.messages.webhook import Webhook
 from gateway.store.clock import DatabaseClock
 from gateway.store.database import Database
 from gateway.store.deliveries import SKIP_LOCKED, add_deliveries

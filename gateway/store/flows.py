@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from gateway.core.connections.flows import Choice, Flow, FlowSecrets, FlowStatus
 from gateway.core.events import Actor
-from gateway.core.flows import Choice, Flow, FlowSecrets, FlowStatus
 from gateway.store.credentials import credential_of, credential_plain
 from gateway.store.database import AlreadyThere, Database, Row
 from gateway.store.times import to_ms, to_seconds

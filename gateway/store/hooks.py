@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from gateway.core.events import Actor, Event
-from gateway.core.hooks import Found, Hook
-from gateway.core.keys import TooMany
+from gateway.core.messages.hooks import Found, Hook
+from gateway.core.tenants.keys import TooMany
 from gateway.store.database import Database, Row, Statements
 from gateway.store.events import append
 from gateway.store.orgs import lock_org

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.core.events import OPERATOR, Actor, Event
-from gateway.core.grants import Grant
 from gateway.core.ids import new_id
-from gateway.core.keys import SHOWN, ApiKey, Gone, Mode, Org, TooMany, digest, mint
+from gateway.core.tenants.grants import Grant
+from gateway.core.tenants.keys import SHOWN, ApiKey, Gone, Mode, Org, TooMany, digest, mint
 from gateway.store.database import Batch, Database, Row, Statements, Value
 from gateway.store.events import append
 from gateway.store.orgs import lock_org

@@ -8,8 +8,8 @@ from typing import Literal
 
 from gateway.core.events import Actor, Event
 from gateway.core.ids import new_ordered_id
-from gateway.core.ledger import Entry, EntryType, Use
-from gateway.core.runs import Run
+from gateway.core.run import Run
+from gateway.core.tenants.ledger import Entry, EntryType, Use
 from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import Database, Row, Value
 from gateway.store.events import append

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.events import OPERATOR, Actor, Event
 from gateway.core.ids import new_id
-from gateway.core.members import Member, Taken
+from gateway.core.tenants.members import Member, Taken
 from gateway.store.database import AlreadyThere, Database, Row, Statements
 from gateway.store.events import append
 from gateway.store.times import to_ms, to_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.core.counters import SharedCounters
+from gateway.core.tenants.counters import SharedCounters
 from gateway.store.database import Database, NotUsable
 from gateway.store.sqlite import SqliteDatabase
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.core.events import OPERATOR, Actor, Event
 from gateway.core.ids import new_id
-from gateway.core.keys import Org
+from gateway.core.tenants.keys import Org
 from gateway.store.database import Database, Row, Statements
 from gateway.store.events import append
 from gateway.store.times import to_ms, to_seconds

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.events import Event
-from gateway.core.runs import Leased, Run
+from gateway.core.run import Leased, Run
 from gateway.store.clock import DatabaseClock
 from gateway.store.database import AlreadyThere, Database, Dialect, Row, Statements, Value
 from gateway.store.deliveries import call_back

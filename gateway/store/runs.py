@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import Protocol
 
-from gateway.core.runs import Run
+from gateway.core.run import Run
 from gateway.store.cursors import cursor_of, place_of
 from gateway.store.database import AlreadyThere, Batch, Database, NotStorable, Row, StorageUnavailable, Value
 from gateway.store.ledger import INSERT_ENTRY, call_entry

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from gateway.core.sandbox import Thing
+from gateway.core.calls.sandbox import Thing
 from gateway.store.database import Database, Row, Statements
 from gateway.store.times import to_ms
 from oauth.vault import SealBroken, Vault

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from gateway.core.events import Event
 from gateway.core.ids import new_id
-from gateway.core.keys import Org
-from gateway.core.members import Member
-from gateway.core.sessions import IDLE, Session
+from gateway.core.people.sessions import IDLE, Session
+from gateway.core.tenants.keys import Org
+from gateway.core.tenants.members import Member
 from gateway.store.database import Database, Row
 from gateway.store.events import append
 from gateway.store.members import member_of

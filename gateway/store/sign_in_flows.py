@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from gateway.core.ids import new_id
-from gateway.core.sign_in import SignInFlow
+from gateway.core.people.sign_in import SignInFlow
 from gateway.store.database import Database, Row
 from gateway.store.times import to_ms, to_seconds
 from oauth.oidc import Identity

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.core.events import OPERATOR, Actor, Event
-from gateway.core.members import Member
+from gateway.core.tenants.members import Member
 from gateway.store.database import Database
 from gateway.store.events import append
 from gateway.store.members import member_of

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from gateway.core.events import Actor
-from gateway.core.grants import Grant
 from gateway.core.ids import new_id
-from gateway.core.keys import Org
-from gateway.core.members import Member, Taken, email_of
-from gateway.core.sign_up import NewOrg
+from gateway.core.people.sign_up import NewOrg
+from gateway.core.tenants.grants import Grant
+from gateway.core.tenants.keys import Org
+from gateway.core.tenants.members import Member, Taken, email_of
 from gateway.store.database import AlreadyThere, Database
 from gateway.store.keys import insert_key, new_key
 from gateway.store.members import insert_member

@@ -9,8 +9,8 @@ import orjson
 
 from gateway.core.errors import Refusal
 from gateway.core.events import Actor, Event
-from gateway.core.keys import Mode
-from gateway.core.signing import SigningSecret, live, new_secret, rotated
+from gateway.core.messages.signing import SigningSecret, live, new_secret, rotated
+from gateway.core.tenants.keys import Mode
 from gateway.store.database import Database
 from gateway.store.events import append
 from oauth.secret import Secret

@@ -12,7 +12,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from gateway.core.counters import BaseMissing, CountersGone, Took, Want
+from gateway.core.tenants.counters import BaseMissing, CountersGone, Took, Want
 
 #: How often, and for how many seconds each time, an answer is waited for: a call must not feel a Valkey that hangs.
 #: Several short waits are not one long one: while this process is too busy to read, only one of them is used up.

@@ -11,10 +11,10 @@ import orjson
 
 from gateway.core.errors import Refusal
 from gateway.core.events import Actor, Event
-from gateway.core.grants import Grant
-from gateway.core.keys import TooMany
-from gateway.core.signing import SigningSecret, live, new_secret, rotated
-from gateway.core.webhook import Webhook
+from gateway.core.messages.signing import SigningSecret, live, new_secret, rotated
+from gateway.core.messages.webhook import Webhook
+from gateway.core.tenants.grants import Grant
+from gateway.core.tenants.keys import TooMany
 from gateway.store.database import Database, Row, Statements
 from gateway.store.deliveries import lock_endpoint, open_endpoint
 from gateway.store.events import append

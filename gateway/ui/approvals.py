@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.sessions import SignedIn
+from gateway.core.people.sessions import SignedIn
 from gateway.core.times import iso
 from gateway.ui.members import check_member_form, form_token, who
 from gateway.ui.pages import page, result

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from gateway.core.consent import Away, Page, SignInFirst
+from gateway.core.connections.consent import Away, Page, SignInFirst
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
-from gateway.core.sessions import SignedIn
+from gateway.core.people.sessions import SignedIn
+from gateway.core.tenants.keys import Principal
 from gateway.ui.addresses import away, to_sign_in
 from gateway.ui.members import check_member_form, form_token
 from gateway.ui.pages import page

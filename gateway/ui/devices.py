@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.core.devices import ALPHABET, USUAL_LEVEL, DeviceFlow
 from gateway.core.errors import Refusal
-from gateway.core.grants import LEVEL_MEANINGS
-from gateway.core.sessions import SignedIn
+from gateway.core.people.devices import ALPHABET, USUAL_LEVEL, DeviceFlow
+from gateway.core.people.sessions import SignedIn
+from gateway.core.tenants.grants import LEVEL_MEANINGS
 from gateway.core.times import iso
 from gateway.ui.members import check_member_form, form_token, who
 from gateway.ui.pages import page, result

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 
 from gateway.core.errors import CODES
-from gateway.core.grants import LEVEL_MEANINGS
+from gateway.core.tenants.grants import LEVEL_MEANINGS
 from gateway.ui.pages import html_answer, render
 from gateway.web.context import services
 from gateway.web.description import Description

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.api_keys import KeyWish
 from gateway.core.errors import Refusal
-from gateway.core.grants import LEVEL_MEANINGS, LEVELS
-from gateway.core.sessions import SignedIn
+from gateway.core.people.sessions import SignedIn
+from gateway.core.tenants.api_keys import KeyWish
+from gateway.core.tenants.grants import LEVEL_MEANINGS, LEVELS
 from gateway.ui.addresses import to_page
 from gateway.ui.members import check_member_form, form_token, who
 from gateway.ui.pages import page

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.core.errors import Refusal
-from gateway.core.sessions import SignedIn
+from gateway.core.people.sessions import SignedIn
 from gateway.ui.addresses import HOME, is_own, to_sign_in
 from gateway.ui.pages import refused
 from gateway.web.auth import signed_in

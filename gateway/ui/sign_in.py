@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.core.errors import Refusal
-from gateway.core.sessions import SignedIn
-from gateway.core.sign_in import Arrival
+from gateway.core.people.sessions import SignedIn
+from gateway.core.people.sign_in import Arrival
 from gateway.ui.addresses import away, next_of, to_page
 from gateway.ui.members import check_browser_form, check_member_form, form_token, who
 from gateway.ui.pages import page, refused

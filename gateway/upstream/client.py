@@ -15,8 +15,8 @@ from typing import Final, Self
 
 import aiohttp
 
-from gateway.core.redaction import redact, spellings
-from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.requests.redaction import redact, spellings
+from gateway.core.requests.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.upstream import decoding, redirects
 from gateway.upstream.deadline import Deadline
 from gateway.upstream.egress import DEFAULT_PORTS, AddressRefused, Egress, Url, parse_url_strict

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
-from gateway.core.request import Headers
+from gateway.core.requests.request import Headers
 
 brotli: Any
 try:

@@ -18,7 +18,7 @@ from typing import Final, cast
 import aiohappyeyeballs
 import httptools
 
-from gateway.core.request import Pieces, UpstreamRequest
+from gateway.core.requests.request import Pieces, UpstreamRequest
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,

@@ -6,8 +6,8 @@ import re
 from contextlib import aclosing
 from typing import Final
 
-from gateway.core.delivering import Posted
-from gateway.core.request import Headers, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.messages.delivering import Posted
+from gateway.core.requests.request import Headers, UpstreamFailed, UpstreamRequest, UpstreamStream
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import BadUrl, Egress, parse_url_strict
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urljoin
 
-from gateway.core.request import Headers, UpstreamRequest
+from gateway.core.requests.request import Headers, UpstreamRequest
 from gateway.upstream.egress import MAX_URL, BadUrl, Url, parse_url_strict
 
 MAX_HOPS: Final = 3

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.core.request import Headers, Pieces, UpstreamRequest
+from gateway.core.requests.request import Headers, Pieces, UpstreamRequest
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.request import UpstreamFailed, UpstreamRequest
+from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import BadUrl, parse_url_strict
 from oauth.tokens import HttpAnswer, HttpRequest, Unreached

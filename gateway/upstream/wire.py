@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
-from gateway.core.request import Headers, UpstreamRequest
+from gateway.core.requests.request import Headers, UpstreamRequest
 from gateway.upstream.egress import Url
 
 #: The longest status line with headers, the longest header, and how many headers an answer may have.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
-from gateway.core.sessions import SignedIn
+from gateway.core.people.sessions import SignedIn
+from gateway.core.tenants.keys import Principal
 from gateway.web.context import PRINCIPAL, RATE, services
 from gateway.web.cookies import SESSION, cookie_of
 from gateway.web.forms import check_same_origin

@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.core.access import Access
-from gateway.core.api_keys import ApiKeys
-from gateway.core.approvals import Approvals
+from gateway.core.calls.preflight import Preflight
+from gateway.core.calls.sandbox import Sandbox
 from gateway.core.catalogs import Catalogs
-from gateway.core.connecting import Connecting
-from gateway.core.consent import Consent
-from gateway.core.devices import Devices
+from gateway.core.connections.connecting import Connecting
+from gateway.core.connections.consent import Consent
 from gateway.core.discovery import Discovery
 from gateway.core.events import EventStore
-from gateway.core.files import Files
-from gateway.core.form_tokens import FormTokens
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
-from gateway.core.hooks import Hooks
-from gateway.core.id_tokens import IdTokens
-from gateway.core.keys import Principal
-from gateway.core.limits import Limits, Rate
-from gateway.core.preflight import Preflight
-from gateway.core.results import Results
-from gateway.core.run_book import RunBook
-from gateway.core.sandbox import Sandbox
-from gateway.core.sessions import Sessions
-from gateway.core.sign_in import SignIn
-from gateway.core.sign_up import SignUp
-from gateway.core.usage import Usage
-from gateway.core.webhooks import Webhooks
+from gateway.core.messages.hooks import Hooks
+from gateway.core.messages.webhooks import Webhooks
+from gateway.core.people.devices import Devices
+from gateway.core.people.form_tokens import FormTokens
+from gateway.core.people.id_tokens import IdTokens
+from gateway.core.people.sessions import Sessions
+from gateway.core.people.sign_in import SignIn
+from gateway.core.people.sign_up import SignUp
+from gateway.core.requests.files import Files
+from gateway.core.runs.approvals import Approvals
+from gateway.core.runs.results import Results
+from gateway.core.runs.run_book import RunBook
+from gateway.core.tenants.access import Access
+from gateway.core.tenants.api_keys import ApiKeys
+from gateway.core.tenants.keys import Principal
+from gateway.core.tenants.limits import Limits, Rate
+from gateway.core.tenants.usage import Usage
 from gateway.settings import Settings
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from gateway.core.discovery import Discovery
-from gateway.core.keys import Principal
+from gateway.core.tenants.keys import Principal
 from gateway.web.openapi import describe
 from gateway.web.operations import Route, Schema
 from skills_catalog.model import Integration

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from gateway.core.calls.paging import pages_of
 from gateway.core.errors import CODES
-from gateway.core.paging import pages_of
 from gateway.web.operations import GROUPS, Answer, Field, Operation, Route, Schema
 from gateway.web.shapes import AMOUNT, ANY_OBJECT, COUNT, LINK, TEXT, YES_OR_NO, described, one_of, shape
 from skills_catalog.exporting.openapi import action_operation, action_schemas

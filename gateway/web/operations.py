@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from jsonschema_rs import Draft202012Validator
 
-from gateway.core.grants import Level
+from gateway.core.tenants.grants import Level
 from skills_catalog.validation import compile_schema, expectation, keyword_of, pointer
 
 Schema = Mapping[str, Any]

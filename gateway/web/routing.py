@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from gateway.core.access import check_level, check_live
+from gateway.core.tenants.access import check_level, check_live
 from gateway.web.auth import principal
 from gateway.web.bodies import read_asked
 from gateway.web.context import MORE_HEADERS

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from gateway.core.answers import Result
 from gateway.core.errors import CODES, Refusal
-from gateway.core.once import Accepted
+from gateway.core.requests.answers import Result
+from gateway.core.runs.once import Accepted
 
 #: The sentence that tells where a run's end is found; it takes the run's id.
 ComeBack = Callable[[str], str]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.call import Call, Shape
+from gateway.core.calls.call import Call, Shape
+from gateway.core.calls.paging import MOST_PAGES
+from gateway.core.calls.shaping import check_select
 from gateway.core.errors import Refusal
-from gateway.core.keys import Principal
-from gateway.core.paging import MOST_PAGES
-from gateway.core.shaping import check_select
+from gateway.core.tenants.keys import Principal
 from gateway.web.bodies import checked
 from gateway.web.operations import Field, choice, number, text
 from skills_catalog.exporting.tool_shapes import digest_of

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from gateway.core.admission import Admission
-from gateway.core.approvals import Approvals
-from gateway.core.budgets import Budgets
-from gateway.core.carrying import Carrier
-from gateway.core.fetching import Fetching
-from gateway.core.files import Files
-from gateway.core.following import Following
+from gateway.core.calls.admission import Admission
+from gateway.core.calls.budgets import Budgets
+from gateway.core.calls.carrying import Carrier
+from gateway.core.calls.fetching import Fetching
+from gateway.core.calls.kept import AnswerCache, KeptAnswers
+from gateway.core.calls.paging import Paging
+from gateway.core.calls.preflight import Preflight
+from gateway.core.calls.preparation import Preparation
+from gateway.core.calls.repeats import Repeats
+from gateway.core.calls.sandbox import Sandbox
+from gateway.core.calls.shaping import Shaping
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
-from gateway.core.kept import AnswerCache, KeptAnswers
-from gateway.core.later import Later, RunWorker
-from gateway.core.once import Once
-from gateway.core.paging import Paging
-from gateway.core.preflight import Preflight
-from gateway.core.preparation import Preparation
-from gateway.core.repeats import Repeats
-from gateway.core.results import Results
-from gateway.core.run_book import RunBook
-from gateway.core.sandbox import Sandbox
-from gateway.core.shaping import Shaping
+from gateway.core.requests.files import Files
+from gateway.core.runs.approvals import Approvals
+from gateway.core.runs.following import Following
+from gateway.core.runs.later import Later, RunWorker
+from gateway.core.runs.once import Once
+from gateway.core.runs.results import Results
+from gateway.core.runs.run_book import RunBook
 from gateway.store.blobs import SqlBlobs
 from gateway.store.queue import SqlQueue
 from gateway.store.sandbox import SqlSandbox

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.clients import OAuthClient
-from gateway.core.connecting import Connecting
-from gateway.core.connections import Connections
-from gateway.core.consent import Consent
-from gateway.core.credentials import Credentials
+from gateway.core.connections.clients import OAuthClient
+from gateway.core.connections.connecting import Connecting
+from gateway.core.connections.connections import Connections
+from gateway.core.connections.consent import Consent
+from gateway.core.connections.credentials import Credentials
+from gateway.core.connections.establishing import Establishing
+from gateway.core.connections.providers import Providers
+from gateway.core.connections.wishes import Wishes
 from gateway.core.discovery import Discovery
-from gateway.core.establishing import Establishing
-from gateway.core.providers import Providers
-from gateway.core.wishes import Wishes
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.flows import SqlFlows

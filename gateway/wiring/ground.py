@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.core.catalogs import Catalogs
 from gateway.core.changes import Changes
-from gateway.core.hook_functions import HookMissing
-from gateway.core.hook_functions import Hooks as HookFunctions
+from gateway.core.connections.outgoing import Outgoing
 from gateway.core.ids import new_id
 from gateway.core.links import Links
-from gateway.core.outgoing import Outgoing
+from gateway.core.requests.hook_functions import HookMissing
+from gateway.core.requests.hook_functions import Hooks as HookFunctions
 from gateway.installation import Opened
 from gateway.settings import BadSetting, Installation, Settings
 from gateway.store.database import Database

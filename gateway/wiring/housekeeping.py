@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.core import replicas as signs
+from gateway.core.calls.sandbox import MEMORY
 from gateway.core.deprecations import EVERY as DEPRECATIONS_EVERY
 from gateway.core.deprecations import Deprecations
-from gateway.core.sandbox import MEMORY
 from gateway.store.deprecations import SqlDeprecations
 from gateway.wiring.calls import Calls
 from gateway.wiring.connections import Connected

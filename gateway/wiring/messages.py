@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.delivering import Deliverer
-from gateway.core.hooks import Hooks
-from gateway.core.webhooks import Webhooks
+from gateway.core.messages.delivering import Deliverer
+from gateway.core.messages.hooks import Hooks
+from gateway.core.messages.webhooks import Webhooks
 from gateway.store.deliveries import TOPIC as DELIVERIES
 from gateway.store.deliveries import SqlDeliveries
 from gateway.store.events import TOPIC as EVENTS

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.api_keys import ApiKeys
-from gateway.core.devices import Devices
-from gateway.core.form_tokens import FormTokens
-from gateway.core.id_tokens import IdTokens, resource_of
-from gateway.core.sessions import Sessions
-from gateway.core.sign_in import SignIn
-from gateway.core.sign_up import SignUp
+from gateway.core.people.devices import Devices
+from gateway.core.people.form_tokens import FormTokens
+from gateway.core.people.id_tokens import IdTokens, resource_of
+from gateway.core.people.sessions import Sessions
+from gateway.core.people.sign_in import SignIn
+from gateway.core.people.sign_up import SignUp
+from gateway.core.tenants.api_keys import ApiKeys
 from gateway.settings import Settings
 from gateway.store.device_flows import SqlDeviceFlows
 from gateway.store.sessions import SqlSessions

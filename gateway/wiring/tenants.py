@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.access import Access, Plans, PrincipalsById
-from gateway.core.limits import Limits
 from gateway.core.replicas import Replicas
+from gateway.core.tenants.access import Access, Plans, PrincipalsById
+from gateway.core.tenants.limits import Limits
 from gateway.store.events import SqlEvents
 from gateway.store.keys import SqlKeys
 from gateway.store.ledger import SqlLedger

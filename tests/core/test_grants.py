@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.grants import LEVELS, Grant, level_of
+from gateway.core.tenants.grants import LEVELS, Grant, level_of
 from gateway.patterns import fits, is_pattern, within
 from skills_catalog.loader import SHIPPED, load_catalog
 from skills_catalog.model import Skill

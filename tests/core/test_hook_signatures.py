@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
-from gateway.core.hook_signatures import Message, NotSigned, key_of, verify
+from gateway.core.messages.hook_signatures import Message, NotSigned, key_of, verify
 from oauth.secret import Secret
 from skills_catalog.loader import SHIPPED, load_catalog
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from gateway.cli.main import main
-from gateway.core import deliveries, delivering, later, replicas
+from gateway.core import replicas
+from gateway.core.messages import deliveries, delivering
+from gateway.core.runs import later
 from gateway.store import deliveries as queue
 from gateway.store import runs
 from gateway.wiring import housekeeping

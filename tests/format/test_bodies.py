@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from gateway.core.errors import Refusal
-from gateway.core.requests import build_request
+from gateway.core.requests.building import build_request
 from oauth.schemes import Injection
 from skills_catalog.loader import load_integration
 from tests.blowup import no_blowup

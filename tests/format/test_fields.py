@@ -16,7 +16,7 @@ import pytest
 import yarl
 
 from gateway.core.errors import Refusal
-from gateway.core.requests import build_request
+from gateway.core.requests.building import build_request
 from gateway.settings import BadSetting
 from skills_catalog.loader import load_integration
 from tests.demo import query_of, visit

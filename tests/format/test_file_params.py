@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.machine import forget_peak, peak_mb
-from gateway.core.file_params import MOST_WHOLE
+from gateway.core.requests.file_params import MOST_WHOLE
 from tests.demo import listening
 from tests.fakes.upstream import HandClock
 from tests.format.desk import DEFINITIONS, Desk, desk

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.hook_functions import GROUP, HookMissing, Hooks
-from gateway.core.request import UpstreamRequest
+from gateway.core.requests.hook_functions import GROUP, HookMissing, Hooks
+from gateway.core.requests.request import UpstreamRequest
 from skills_catalog.lint import lint_file
 from skills_catalog.loader import SHIPPED, load_catalog
 from tests.demo import write_definitions

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.answers import says_no
+from gateway.core.requests.answers import says_no
 from skills_catalog.loader import load_integration
 from tests.demo import query_of, visit
 from tests.fakes.upstream import Answer, json_answer

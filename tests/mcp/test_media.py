@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.core.answers import Result
+from gateway.core.requests.answers import Result
 from gateway.mcp.rendering import of_result
 
 BYTES = base64.b64encode(b"\x89PNG not really").decode()

@@ -11,8 +11,8 @@ from functools import reduce
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
-from gateway.core.hook_functions import GROUP
-from gateway.core.request import Headers, UpstreamRequest
+from gateway.core.requests.hook_functions import GROUP
+from gateway.core.requests.request import Headers, UpstreamRequest
 
 REGION = "us-east-1"
 NAMES = ("sign_s3", "sign_dynamodb")

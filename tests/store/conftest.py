@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.core.keys import Org
+from gateway.core.tenants.keys import Org
 from gateway.store.backup import TABLES
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database

@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from gateway.core.connections.flows import Flow, FlowSecrets
 from gateway.core.events import OPERATOR, Actor
-from gateway.core.flows import Flow, FlowSecrets
-from gateway.core.grants import Grant
-from gateway.core.hooks import Hook
-from gateway.core.runs import Run
-from gateway.core.webhook import Webhook
+from gateway.core.messages.hooks import Hook
+from gateway.core.messages.webhook import Webhook
+from gateway.core.run import Run
+from gateway.core.tenants.grants import Grant
 from gateway.store.database import Database
 from gateway.store.opening import open_database
 from oauth.connections import Connection, ConnectionState, Credential

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.core.clients import OAuthClient
-from gateway.core.devices import DeviceFlow
+from gateway.core.calls.sandbox import Thing
+from gateway.core.connections.clients import OAuthClient
 from gateway.core.events import Event
-from gateway.core.keys import Org
-from gateway.core.sandbox import Thing
-from gateway.core.sign_in import SignInFlow
-from gateway.core.signing import new_secret
+from gateway.core.messages.signing import new_secret
+from gateway.core.people.devices import DeviceFlow
+from gateway.core.people.sign_in import SignInFlow
+from gateway.core.tenants.keys import Org
 from gateway.store.backup import TABLES, backup, copy_to, key_in, restore
 from gateway.store.blobs import SqlBlobs
 from gateway.store.clients import SqlClients

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.clients import OAuthClient
-from gateway.core.keys import Org
+from gateway.core.connections.clients import OAuthClient
+from gateway.core.tenants.keys import Org
 from gateway.store.clients import SqlClients
 from gateway.store.connections import CredentialBroken, SqlConnections
 from gateway.store.database import AlreadyThere, Database

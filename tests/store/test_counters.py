@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.core.counters import BaseMissing, CountersGone, LocalCounters, Took, Want
+from gateway.core.tenants.counters import BaseMissing, CountersGone, LocalCounters, Took, Want
 from gateway.store.valkey import ValkeyCounters
 from tests.conftest import lacking
 from tests.fakes.valkey import Valkey, ValkeyMissing, valkey

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.keys import Org
+from gateway.core.tenants.keys import Org
 from gateway.store.database import (
     AlreadyThere,
     Database,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.core.deliveries import PAUSES, Delivery, Due, Outcome, pause_after, payload_of, rest_after
 from gateway.core.events import OPERATOR, Event
-from gateway.core.keys import Org
-from gateway.core.signing import new_secret
-from gateway.core.webhook import Webhook
+from gateway.core.messages.deliveries import PAUSES, Delivery, Due, Outcome, pause_after, payload_of, rest_after
+from gateway.core.messages.signing import new_secret
+from gateway.core.messages.webhook import Webhook
+from gateway.core.tenants.keys import Org
 from gateway.store import deliveries as module
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database

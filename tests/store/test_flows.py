@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.flows import Choice, FlowSecrets
-from gateway.core.keys import Org
+from gateway.core.connections.flows import Choice, FlowSecrets
+from gateway.core.tenants.keys import Org
 from gateway.store.database import AlreadyThere, Database
 from gateway.store.flows import SqlFlows
 from oauth.secret import Secret

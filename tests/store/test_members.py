@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from gateway.core.devices import DeviceFlow
 from gateway.core.events import OPERATOR, Actor
-from gateway.core.keys import Org
-from gateway.core.members import Taken, email_of
-from gateway.core.sign_in import SignInFlow
+from gateway.core.people.devices import DeviceFlow
+from gateway.core.people.sign_in import SignInFlow
+from gateway.core.tenants.keys import Org
+from gateway.core.tenants.members import Taken, email_of
 from gateway.store.database import Database, NotStorable
 from gateway.store.device_flows import SqlDeviceFlows
 from gateway.store.events import SqlEvents

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.grants import Grant
-from gateway.core.keys import Org, digest, is_well_formed
+from gateway.core.tenants.grants import Grant
+from gateway.core.tenants.keys import Org, digest, is_well_formed
 from gateway.store.database import Database
 from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.keys import Org
+from gateway.core.tenants.keys import Org
 from gateway.store.database import Database
 from gateway.store.queue import SqlQueue
 from oauth.vault import Vault

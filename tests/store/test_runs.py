@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.errors import Refusal
-from gateway.core.keys import Org
-from gateway.core.runs import Run
+from gateway.core.run import Run
+from gateway.core.tenants.keys import Org
 from gateway.store.database import Batch, Database, Dialect, NotStorable, Row, Statements, StorageUnavailable, Value
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.keys import Org
-from gateway.core.sandbox import Thing
+from gateway.core.calls.sandbox import Thing
+from gateway.core.tenants.keys import Org
 from gateway.store.database import Database
 from gateway.store.orgs import SqlOrgs
 from gateway.store.sandbox import SqlSandbox

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.clients import OAuthClient
-from gateway.core.keys import Org
-from gateway.core.signing import new_secret
+from gateway.core.connections.clients import OAuthClient
+from gateway.core.messages.signing import new_secret
+from gateway.core.tenants.keys import Org
 from gateway.store.clients import SqlClients
 from gateway.store.connections import SqlConnections
 from gateway.store.data_keys import SqlDataKeys

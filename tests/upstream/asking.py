@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from gateway.core.request import UpstreamRequest
+from gateway.core.requests.request import UpstreamRequest
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from gateway.core.request import UpstreamFailed, UpstreamRequest
+from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import DEFAULT_PORTS, Egress, Policy, Url
 from gateway.upstream.fast import FastWire

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.request import UpstreamFailed, UpstreamRequest
+from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.token_http import TokenHttp
 from oauth.tokens import HttpRequest, Unreached

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.request import UpstreamFailed, UpstreamRequest
+from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import (
     DENIED_V4,

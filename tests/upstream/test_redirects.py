@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest
+from gateway.core.requests.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import parse_url_strict
 from gateway.upstream.redirects import next_hop

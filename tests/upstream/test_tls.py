@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.core.request import UpstreamFailed
+from gateway.core.requests.request import UpstreamFailed
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import Egress, Policy
 from gateway.upstream.wire import tls_context

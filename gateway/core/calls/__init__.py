@@ -1,0 +1,1 @@
+"""The steps of a call, from what was asked to an answer that fits."""

@@ -1,0 +1,1 @@
+"""How accounts are connected, and how calls get their credentials."""

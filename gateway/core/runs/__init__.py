@@ -1,0 +1,1 @@
+"""Calls that are kept: later, once, followed, approved, looked at again."""

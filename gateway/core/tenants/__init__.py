@@ -1,0 +1,1 @@
+"""Orgs: their keys, members and plans, and what is left of them."""
