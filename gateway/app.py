@@ -15,9 +15,10 @@ from gateway.core.catalogs import Catalogs
 from gateway.core.tenants.usage import Usage
 from gateway.installation import open_installation, read_catalog
 from gateway.mcp import routes as mcp_routes
+from gateway.operator_file import BadSetting, Installation
 from gateway.rest.routes import ROUTES
 from gateway.rest.shapes import SHAPES
-from gateway.settings import BadSetting, Installation, Settings, check_together, public_url_of
+from gateway.settings import Settings, check_together, public_url_of
 from gateway.store.database import DiskFailed, StorageUnavailable
 from gateway.ui import routes as ui_routes
 from gateway.web import health

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from gateway.core.people.sign_in import redirect_uri
 from gateway.installation import key_file, open_installation, read_catalog
-from gateway.settings import BadSetting, Installation, Settings, check_together, public_url_of
+from gateway.operator_file import BadSetting, Installation
+from gateway.settings import Settings, check_together, public_url_of
 from gateway.store.database import NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem
 from skills_catalog.mistakes import CatalogError

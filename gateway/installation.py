@@ -10,7 +10,8 @@ from pathlib import Path
 from time import time
 
 from gateway.core.overrides import chosen
-from gateway.settings import Installation, Settings
+from gateway.operator_file import Installation
+from gateway.settings import Settings
 from gateway.store.data_keys import SqlDataKeys
 from gateway.store.database import Database
 from gateway.store.migrate import migrate

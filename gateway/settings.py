@@ -2,150 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from gateway.plans import Plan, PlanMistake, read_plan
+from gateway import setting_kinds as kinds
+from gateway.operator_file import BadSetting, Installation, installation_of, mapping, read_file, text_of, unknown
+from gateway.setting_kinds import Network
 from oauth.secret import Secret
-from skills_catalog.mistakes import CatalogError
 from skills_catalog.names import nearest
-from skills_catalog.strict_yaml import Document, read
 
 PREFIX = "SKILLWAY_"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-#: Characters of a secret that an operator chooses: fewer could be guessed over the network.
-_SHORTEST_TOKEN = 16
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-T = TypeVar("T")
-
-
-class BadSetting(Exception):
-    """An option whose value cannot be used; the message names it and says what is expected."""
-
-
-def _size(text: str) -> int:
-    """Bytes: `1048576`, `8MiB`, `512KiB`."""
-    match = re.fullmatch(r"(\d{1,12}) ?(B|KiB|MiB|GiB)?", text)
-    if not match or not int(match[1]):
-        raise ValueError("a size such as 8MiB")
-    return int(match[1]) * {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}[match[2] or "B"]
-
-
-def _days(text: str) -> int:
-    """Seconds, from `7d`, `12h` or plain seconds."""
-    match = re.fullmatch(r"(\d{1,9}) ?(s|m|h|d| days?)?", text)
-    if not match:
-        raise ValueError("a time such as 7d, 12h or 300")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[(match[2] or "s").strip()[:1]]
-
-
-def _positive(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) or float(text) == 0:
-        raise ValueError("a positive number of seconds such as 30 or 0.5")
-    return float(text)
-
-
-def _rate(text: str) -> float:
-    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII) or not 0.01 <= float(text) <= 1000:
-        raise ValueError("a number a second from 0.01 to 1000")
-    return float(text)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,3}", text, re.ASCII):
-        raise ValueError("a whole number from 1 to 9999")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
-        raise ValueError("a port from 0 to 65535")
-    return int(text)
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part, strict=False) for part in re.split(r"[,\s]+", text) if part)
-    except ValueError:
-        raise ValueError("networks such as 10.0.0.0/8, fd00::/8") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", text) if part))
-    if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) for name in names):
-        raise ValueError("a list of names such as sign_requests, add_date")
-    return names
-
-
-def _certificates(text: str) -> Path:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
-    except OSError:
-        raise ValueError("a file of certificates in PEM") from None
-    return Path(text)
-
-
-def _public_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("an address such as https://skillway.example.com")
-    return text.rstrip("/")
-
-
-def _url(text: str) -> str:
-    if urlsplit(text).scheme not in ("http", "https"):
-        raise ValueError("an http or https address")
-    return text
-
-
-def _database(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("postgresql://user:password@host/name (leave it out for SQLite)")
-    return text
-
-
-def _valkey(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "valkey://", "valkeys://", "unix://")):
-        raise ValueError("redis://[:password@]host:port/0")
-    return text.replace("valkey", "redis", 1) if text.startswith("valkey") else text
-
-
-def _issuer(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("an issuer as it names itself, such as https://accounts.example.com")
-    # Not one character is changed: it is compared exactly.
-    return text
-
-
-def _token(text: str) -> Secret:
-    if len(text) < _SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"at least {_SHORTEST_TOKEN} printable characters without spaces")
-    return Secret(text)
-
-
-def _switch(text: str) -> bool:
-    known = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError("one of on, off")
-    return known[text.lower()]
-
-
-def _choice(*words: str) -> Callable[[str], Any]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return text
-
-    return parse
 
 
 def _option(default: Any, parse: Callable[[str], Any], help: str) -> Any:
@@ -161,18 +32,18 @@ class Settings:
     )
     config: Path = _option(Path("skills.yaml"), Path, "The operator's file: integrations, OAuth clients, plans.")
     host: str = _option("127.0.0.1", str, "Address to listen on.")
-    port: int = _option(8700, _port, "Port to listen on; 0 takes a free one.")
+    port: int = _option(8700, kinds.port, "Port to listen on; 0 takes a free one.")
     public_url: str | None = _option(
         None,
-        _public_url,
+        kinds.public_url,
         "How browsers reach the gateway; required when the host is not loopback. Default: http://127.0.0.1:PORT.",
     )
     database_url: Secret | None = _option(
-        None, lambda text: Secret(_database(text)), "PostgreSQL; without it SQLite in the data folder."
+        None, lambda text: Secret(kinds.database(text)), "PostgreSQL; without it SQLite in the data folder."
     )
     valkey_url: Secret | None = _option(
         None,
-        lambda text: Secret(_valkey(text)),
+        lambda text: Secret(kinds.valkey(text)),
         "Valkey or Redis, for limits that are exact across replicas; without it each goes by its share.",
     )
     master_key: Secret | None = _option(
@@ -185,100 +56,76 @@ class Settings:
     )
     tenancy: Literal["one_owner", "separate"] = _option(
         "one_owner",
-        _choice("one_owner", "separate"),
+        kinds.choice("one_owner", "separate"),
         "Whether all orgs belong to one operator, or know nothing of each other.",
     )
     verify_connect: Literal["none", "redirect", "session"] = _option(
-        "none", _choice("none", "redirect", "session"), "How the person who finished a connect flow is proven."
+        "none", kinds.choice("none", "redirect", "session"), "How the person who finished a connect flow is proven."
     )
     oidc_issuer: str | None = _option(
-        None, _issuer, "The OpenID provider that people sign in with, exactly as it names itself."
+        None, kinds.issuer, "The OpenID provider that people sign in with, exactly as it names itself."
     )
     oidc_client_id: str | None = _option(None, str, "Our client at the OpenID provider.")
     oidc_client_secret: Secret | None = _option(None, Secret, "Its secret; a public client has none.")
     oidc_on_api: bool = _option(
-        False, _switch, "Whether the OpenID provider's ID tokens are taken on /v1 beside keys: on or off."
+        False, kinds.switch, "Whether the OpenID provider's ID tokens are taken on /v1 beside keys: on or off."
     )
     mcp_oauth: bool = _option(
-        False, _switch, "Whether /mcp takes the OpenID provider's access tokens beside keys, and says so: on or off."
+        False,
+        kinds.switch,
+        "Whether /mcp takes the OpenID provider's access tokens beside keys, and says so: on or off.",
     )
     signup: Literal["off", "operator", "oidc", "open"] = _option(
         "off",
-        _choice("off", "operator", "oidc", "open"),
+        kinds.choice("off", "operator", "oidc", "open"),
         "Who may make an org by POST /v1/signup: nobody, who has SIGNUP_TOKEN, people of the OpenID provider, anybody.",
     )
-    signup_token: Secret | None = _option(None, _token, "The secret that lets somebody sign up under `operator`.")
+    signup_token: Secret | None = _option(None, kinds.token, "The secret that lets somebody sign up under `operator`.")
     signup_plan: str | None = _option(None, str, "The plan of orgs that signed up; required under `open`.")
     allowed_private_networks: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
+        (), kinds.networks, "CIDRs in which an upstream, OAuth endpoint or webhook may live, also by plain http."
     )
     approval_lifetime: int = _option(
-        3600, _days, "How long a call waits for a person to approve it: 1h, 30m, or seconds."
+        3600, kinds.days, "How long a call waits for a person to approve it: 1h, 30m, or seconds."
     )
-    sync_ceiling: float = _option(300.0, _positive, "Seconds a caller waits at most.")
-    run_workers: int = _option(32, _count, "Runs that one process carries out at once; more wait in line.")
+    sync_ceiling: float = _option(300.0, kinds.positive, "Seconds a caller waits at most.")
+    run_workers: int = _option(32, kinds.count, "Runs that one process carries out at once; more wait in line.")
     retention: int = _option(
-        7 * 86400, _days, "How long ended calls, events and deliveries are kept: 7d, 12h, or seconds."
+        7 * 86400, kinds.days, "How long ended calls, events and deliveries are kept: 7d, 12h, or seconds."
     )
-    webhook_rate: float = _option(20.0, _rate, "Deliveries a second to one webhook, after an outage too.")
-    body_limit: int = _option(8 * 1024**2, _size, "Largest request body.")
+    webhook_rate: float = _option(20.0, kinds.rate, "Deliveries a second to one webhook, after an outage too.")
+    body_limit: int = _option(8 * 1024**2, kinds.size, "Largest request body.")
     body_room: int = _option(
-        128 * 1024**2, _size, "What the bodies of all requests under way may take; of one org half. More are refused."
+        128 * 1024**2,
+        kinds.size,
+        "What the bodies of all requests under way may take; of one org half. More are refused.",
     )
-    response_limit: int = _option(64 * 1024**2, _size, "Largest upstream answer, decoded.")
-    file_limit: int = _option(100 * 1024**2, _size, "Largest file, given for a call or answered by one.")
-    file_retention: int = _option(86400, _days, "How long files are kept: 1d, 12h, or seconds.")
+    response_limit: int = _option(64 * 1024**2, kinds.size, "Largest upstream answer, decoded.")
+    file_limit: int = _option(100 * 1024**2, kinds.size, "Largest file, given for a call or answered by one.")
+    file_retention: int = _option(86400, kinds.days, "How long files are kept: 1d, 12h, or seconds.")
     storage_limit: int = _option(
-        10 * 1024**3, _size, "What an org's files and kept answers may take; more files are refused then."
+        10 * 1024**3, kinds.size, "What an org's files and kept answers may take; more files are refused then."
     )
-    inline_limit: int = _option(1024**2, _size, "Largest binary answer that stands in an envelope as base64.")
-    drain: float = _option(30.0, _positive, "Seconds that calls in flight may take after SIGTERM.")
+    inline_limit: int = _option(1024**2, kinds.size, "Largest binary answer that stands in an envelope as base64.")
+    drain: float = _option(30.0, kinds.positive, "Seconds that calls in flight may take after SIGTERM.")
     trusted_proxies: tuple[Network, ...] = _option(
-        (), _networks, "CIDRs of proxies whose X-Forwarded-For is believed: in logs, and in limits by address."
+        (), kinds.networks, "CIDRs of proxies whose X-Forwarded-For is believed: in logs, and in limits by address."
     )
     tls_ca_file: Path | None = _option(
-        None, _certificates, "Certificates (PEM) trusted for upstreams beside the system's."
+        None, kinds.certificates, "Certificates (PEM) trusted for upstreams beside the system's."
     )
     log_format: Literal["text", "json"] | None = _option(
-        None, _choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
+        None, kinds.choice("text", "json"), "How log lines look. Default: text on a terminal, else json."
     )
     upgrade_url: str | None = _option(
-        None, _url, "Where a person raises a plan: the `action_url` of refusals by plan."
+        None, kinds.url, "Where a person raises a plan: the `action_url` of refusals by plan."
     )
     hooks: tuple[str, ...] = _option(
-        (), _names, "Hooks of installed packages that definitions may name: code that requests pass through."
+        (), kinds.names, "Hooks of installed packages that definitions may name: code that requests pass through."
     )
 
     def effective_log_format(self) -> Literal["text", "json"]:
         return self.log_format or ("text" if sys.stderr.isatty() else "json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """What the operator says about one integration."""
-
-    enabled: bool = True
-    client_id: str | None = None
-    client_secret: Secret | None = None
-    #: Definition keys to replace: `base_url`, and `authorization_url`, `token_url`, … of its OAuth methods.
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    #: The same for single auth methods, by name.
-    methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    #: Other base URLs for the definition's `servers`.
-    servers: Mapping[str, str] = field(default_factory=dict)
-    #: OAuth scopes to ask for instead of the definition's.
-    scopes: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
-    """`skills.yaml` as read: the operator's choices beside the settings."""
-
-    #: Slugs that are on; None means all.
-    integrations: tuple[str, ...] | None = None
-    paths: tuple[Path, ...] = ()
-    overrides: Mapping[str, Override] = field(default_factory=dict)
-    plans: Mapping[str, Plan] = field(default_factory=dict)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tuple[Settings, Installation]:
@@ -293,19 +140,19 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
     if named and not config.exists():
         # The default file may be missing. One that was named is meant: with a slip of the pen all of it would be lost.
         raise BadSetting(f"{PREFIX}CONFIG: there is no file {config}")
-    document = _read_file(config)
-    in_file = _mapping(document, ("settings",))
+    document = read_file(config)
+    in_file = mapping(document, ("settings",))
     values: dict[str, Any] = {}
     known = {option.name: option for option in fields(Settings)}
     for name in in_file:
         if name.lower() not in known:
-            raise BadSetting(_unknown(document, ("settings", name), name, [n.upper() for n in known]))
+            raise BadSetting(unknown(document, ("settings", name), name, [n.upper() for n in known]))
     spelled = {name.lower(): name for name in in_file}
     for name, option in known.items():
         place = PREFIX + name.upper()
         text = str(given[name]) if name in given else _from_environment(name, environ)
         if text is None and name in spelled:
-            text = _text_in_file(document, spelled[name], environ)
+            text = text_of(document, spelled[name], environ)
             place = str(document.mistake(("settings", spelled[name]), ""))
         if text is None or text == "":
             continue
@@ -314,7 +161,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> tup
         except ValueError as error:
             raise BadSetting(f"{place}: expected {error}") from None
     _refuse_unknown(environ, known)
-    return Settings(**values), _installation(document, config.parent, environ)
+    return Settings(**values), installation_of(document, config.parent, environ)
 
 
 def check_together(settings: Settings, installation: Installation) -> None:
@@ -396,155 +243,3 @@ def _refuse_unknown(environ: Mapping[str, str], known: Mapping[str, Any]) -> Non
             raise BadSetting(
                 f"there is no setting {name}" + (f"; did you mean {PREFIX}{near.upper()}?" if near else "")
             )
-
-
-def _text_in_file(document: Document, name: str, environ: Mapping[str, str]) -> str | None:
-    value = document.value["settings"][name]
-    if value is None:
-        return None
-    parts = value if isinstance(value, list) else [value]
-    if any(isinstance(part, (dict, list)) for part in parts):
-        raise BadSetting(str(document.mistake(("settings", name), "expected one value, or a list of them")))
-    return ",".join(_expand(str(part), environ) for part in parts)
-
-
-def _read_file(path: Path) -> Document:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        raise BadSetting(f"{path}: {error.strerror}") from None
-    if all(not line.strip() or line.lstrip().startswith(b"#") for line in content.splitlines()):
-        # An operator who comments everything out has chosen the defaults.
-        content = b"{}"
-    try:
-        document = read(content, str(path))
-    except CatalogError as error:
-        raise BadSetting(str(error)) from None
-    if document.value is None:
-        document = read(b"{}", str(path))
-    if not isinstance(document.value, dict):
-        raise BadSetting(f"{path}: expected a mapping")
-    return document
-
-
-def _installation(document: Document, folder: Path, environ: Mapping[str, str]) -> Installation:
-    _only(document, (), ("catalog", "integrations", "plans", "settings"))
-    catalog = _mapping(document, ("catalog",))
-    _only(document, ("catalog",), ("integrations", "paths"))
-    chosen = catalog.get("integrations", "all")
-    if chosen != "all" and not _is_strings(chosen):
-        raise BadSetting(str(document.mistake(("catalog", "integrations"), "expected `all` or a list of slugs")))
-    paths = catalog.get("paths") or []
-    if not _is_strings(paths):
-        raise BadSetting(str(document.mistake(("catalog", "paths"), "expected a list of folders or files")))
-    overrides = {slug: _override(document, slug, environ) for slug in _mapping(document, ("integrations",))}
-    return Installation(
-        integrations=None if chosen == "all" else tuple(chosen),
-        paths=tuple(folder / path for path in paths),
-        overrides=overrides,
-        plans={name: _plan(document, name) for name in _mapping(document, ("plans",))},
-    )
-
-
-_ADDRESSES = (
-    *("base_url", "request_token_url", "authorization_url", "token_url", "refresh_url", "revocation_url", "issuer"),
-)
-#: An origin and what follows; a host may hold `{field}`s that a connection fills in.
-_ADDRESS = re.compile(r"https?://[^\s/?#@\\]+([/?][^\s\\]*)?")
-
-
-def _override(document: Document, slug: str, environ: Mapping[str, str]) -> Override:
-    at = ("integrations", slug)
-    given = _mapping(document, at)
-    _only(document, at, ("enabled", "client_id", "client_secret", "scopes", "servers", "auth", *_ADDRESSES))
-    texts = _texts(document, at, ("client_id", "client_secret"), environ, addresses=False)
-    addresses = _texts(document, at, _ADDRESSES, environ)
-    servers = _texts(document, (*at, "servers"), tuple(_mapping(document, (*at, "servers"))), environ)
-    methods: dict[str, Mapping[str, str]] = {}
-    for name in _mapping(document, (*at, "auth")):
-        _only(document, (*at, "auth", name), _ADDRESSES)
-        methods[name] = _texts(document, (*at, "auth", name), _ADDRESSES, environ)
-    enabled, scopes = given.get("enabled", True), given.get("scopes")
-    if not isinstance(enabled, bool):
-        raise BadSetting(str(document.mistake((*at, "enabled"), "expected true or false")))
-    if scopes is not None and not _is_strings(scopes):
-        raise BadSetting(str(document.mistake((*at, "scopes"), "expected a list of OAuth scopes")))
-    secret = texts.pop("client_secret", None)
-    return Override(
-        enabled=enabled,
-        client_id=texts.pop("client_id", None),
-        client_secret=Secret(secret) if secret else None,
-        addresses=addresses,
-        methods=methods,
-        servers=servers,
-        scopes=tuple(scopes) if scopes is not None else None,
-    )
-
-
-def _texts(
-    document: Document,
-    at: tuple[str, ...],
-    names: tuple[str, ...],
-    environ: Mapping[str, str],
-    *,
-    addresses: bool = True,
-) -> dict[str, str]:
-    """The texts of a mapping, with what they name in the environment."""
-    given = _mapping(document, at)
-    texts: dict[str, str] = {}
-    for name in names:
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise BadSetting(str(document.mistake((*at, name), "expected text")))
-        expanded = _expand(value, environ)
-        if expanded and addresses and not _ADDRESS.fullmatch(expanded):
-            raise BadSetting(str(document.mistake((*at, name), "expected an address such as https://api.example.com")))
-        if expanded:
-            texts[name] = expanded
-        elif value and addresses:
-            # The definition's own address would get credentials that were meant for this one.
-            raise BadSetting(str(document.mistake((*at, name), f"the environment does not say {value}")))
-    return texts
-
-
-def _plan(document: Document, name: str) -> Plan:
-    try:
-        return read_plan(document, name)
-    except PlanMistake as wrong:
-        raise BadSetting(str(document.mistake(("plans", name, *wrong.path), str(wrong)))) from None
-
-
-def _mapping(document: Document, path: tuple[str, ...]) -> dict[str, Any]:
-    value = document.value
-    for step in path:
-        value = (value or {}).get(step)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadSetting(str(document.mistake(path, "expected a mapping")))
-    return value
-
-
-def _only(document: Document, path: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in _mapping(document, path):
-        if name not in known:
-            raise BadSetting(_unknown(document, (*path, name), name, list(known)))
-
-
-def _unknown(document: Document, path: tuple[str, ...], name: str, known: list[str]) -> str:
-    near = nearest(name, known)
-    hint = f"; did you mean {near!r}?" if near else f"; known here: {', '.join(known)}"
-    return str(document.mistake(path, f"unknown key {name!r}{hint}"))
-
-
-def _is_strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _expand(text: str, environ: Mapping[str, str]) -> str:
-    """`${NAME}` from the environment; a name that is not set makes nothing."""
-    return re.sub(r"\$\{(\w+)\}", lambda match: environ.get(match[1], ""), text)

@@ -15,19 +15,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from oauth.connections import Connection, ConnectionState, ConnectionStore, Credential, Held, Leases
+from oauth.http_port import Http
 from oauth.provider import Provider
-from oauth.tokens import (
-    ClientRefused,
-    GrantDead,
-    Http,
-    TokenAnswer,
-    TokenError,
-    Transient,
-    is_own_grant,
-    own_token,
-    refresh,
-    revoke,
-)
+from oauth.token_answers import ClientRefused, GrantDead, TokenAnswer, TokenError, Transient
+from oauth.tokens import is_own_grant, own_token, refresh, revoke
 
 #: Seconds before its end at which a token is renewed; short-lived ones at the last tenth of their life.
 MARGIN = 60.0

@@ -19,22 +19,11 @@ from authlib.oauth1.rfc5849.util import escape
 
 from oauth.connections import Credential
 from oauth.flow import Begun, Callback, CallbackRefused, shown, without
+from oauth.http_port import Http, HttpAnswer, HttpRequest
 from oauth.provider import Provider, SignatureMethod
 from oauth.secret import Secret
-from oauth.tokens import (
-    ClientRefused,
-    GrantDead,
-    Http,
-    HttpAnswer,
-    HttpRequest,
-    TokenAnswer,
-    TokenError,
-    Transient,
-    copied,
-    exchange,
-    filled,
-    retry_after,
-)
+from oauth.token_answers import ClientRefused, GrantDead, TokenAnswer, TokenError, Transient, copied, retry_after
+from oauth.tokens import exchange, filled
 
 FORM = "application/x-www-form-urlencoded"
 #: RFC 5849 says nothing of how tokens look; what cannot stand in a header or a form is none.

@@ -21,9 +21,9 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from oauth.flow import shown
+from oauth.http_port import ANSWER_LIMIT, Http, HttpAnswer, HttpRequest, Unreached
 from oauth.provider import Provider
 from oauth.secret import Secret
-from oauth.tokens import ANSWER_LIMIT, Http, HttpAnswer, HttpRequest, Unreached
 
 log = logging.getLogger("skillway.sign_in")
 

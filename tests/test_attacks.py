@@ -22,7 +22,8 @@ from gateway.core.requests.answers import PIECE, _json_string
 from gateway.core.strict_json import MAX_NODES, NotStrictJson, parse
 from gateway.core.tenants.grants import Grant
 from gateway.installation import open_installation
-from gateway.settings import BadSetting, Installation, Override, load_settings
+from gateway.operator_file import BadSetting, Installation, Override
+from gateway.settings import load_settings
 from gateway.store.keys import SqlKeys
 from skills_catalog.catalog import Catalog
 from skills_catalog.loader import load_catalog

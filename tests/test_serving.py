@@ -20,7 +20,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.settings import BadSetting, Installation, Settings, check_together
+from gateway.operator_file import BadSetting, Installation
+from gateway.settings import Settings, check_together
 from gateway.store.runs import DELAY_SECONDS
 from tests.conftest import lacking
 from tests.fakes.github import GitHub

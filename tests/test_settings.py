@@ -15,8 +15,9 @@ from click.testing import CliRunner
 
 from gateway.cli.serving import serve
 from gateway.installation import read_catalog
+from gateway.operator_file import BadSetting, Override
 from gateway.plans import Plan
-from gateway.settings import BadSetting, Override, Settings, load_settings, options, public_url_of
+from gateway.settings import Settings, load_settings, options, public_url_of
 from oauth.secret import Secret
 
 #: For every setting: a text that it takes, what becomes of it, and a text that it refuses.

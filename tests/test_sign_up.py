@@ -11,7 +11,8 @@ import pytest
 from gateway.app import open_gateway
 from gateway.core.tenants.keys import is_well_formed
 from gateway.installation import open_installation
-from gateway.settings import BadSetting, load_settings
+from gateway.operator_file import BadSetting
+from gateway.settings import load_settings
 from gateway.store.orgs import SqlOrgs
 from tests.fakes.issuer import CLIENT_ID, issuer
 from tests.fakes.upstream import HandClock

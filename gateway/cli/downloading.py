@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from gateway.cli.failures import CommandFailed, refused, unreached
 from gateway.cli.operator import settings_of
 from gateway.core.requests.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest
-from gateway.settings import BadSetting, Settings, public_url_of
+from gateway.operator_file import BadSetting
+from gateway.settings import Settings, public_url_of
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import BadUrl, Egress, Url, parse_url_strict
 from gateway.wiring.ground import policy_of

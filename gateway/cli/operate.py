@@ -15,7 +15,8 @@ from gateway.checkup import checkup
 from gateway.cli import output
 from gateway.cli.operator import print_json, public_url, run, settings_of, settings_options
 from gateway.installation import key_file, master_key, open_installation, open_store
-from gateway.settings import BadSetting, Settings
+from gateway.operator_file import BadSetting
+from gateway.settings import Settings
 from gateway.store.backup import backup as write_backup
 from gateway.store.backup import copy_to, key_in
 from gateway.store.backup import restore as read_backup

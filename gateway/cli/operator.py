@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from gateway.cli.failures import CommandFailed, Problem
-from gateway.settings import BadSetting, Installation, Settings, load_settings, public_url_of
+from gateway.operator_file import BadSetting, Installation
+from gateway.settings import Settings, load_settings, public_url_of
 from gateway.store.database import DiskFailed, NotUsable, StorageUnavailable
 from oauth.vault import KeyProblem, SealBroken
 from skills_catalog.mistakes import CatalogError

@@ -22,8 +22,8 @@ from gateway.core.tenants.ledger import Entry
 from gateway.core.tenants.members import Member, email_of
 from gateway.core.times import iso
 from gateway.installation import Opened, open_installation, read_catalog
+from gateway.operator_file import Installation
 from gateway.plans import NUMBERS, read_number
-from gateway.settings import Installation
 from gateway.store.clients import SqlClients
 from gateway.store.keys import SqlKeys
 from gateway.store.ledger import SqlLedger

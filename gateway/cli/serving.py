@@ -23,7 +23,8 @@ from gateway.cli import output
 from gateway.cli.operator import misconfigured, run, settings_of, settings_options
 from gateway.installation import open_installation, read_catalog
 from gateway.logs import set_up
-from gateway.settings import BadSetting, Installation, Settings, check_together, options
+from gateway.operator_file import BadSetting, Installation
+from gateway.settings import Settings, check_together, options
 
 #: prctl(2).
 _PR_SET_DUMPABLE = 4

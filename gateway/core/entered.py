@@ -16,7 +16,7 @@ from gateway.core.strict_json import NotStrictJson, parse
 from oauth.connections import Credential
 from oauth.schemes import InputRefused, credential_from_input
 from oauth.texts import names_in
-from oauth.tokens import copied
+from oauth.token_answers import copied
 from skills_catalog.model import AuthMethod, ConnectionField, Integration
 from skills_catalog.validation import compile_schema, expectation
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.settings import BadSetting, Installation, Override
+from gateway.operator_file import BadSetting, Installation, Override
 from skills_catalog.catalog import Catalog
 from skills_catalog.model import AuthMethod, Integration
 from skills_catalog.names import nearest

@@ -14,7 +14,7 @@ from gateway.store.credentials import credential_of, credential_plain
 from gateway.store.database import AlreadyThere, Database, Row
 from gateway.store.times import to_ms, to_seconds
 from oauth.secret import Secret
-from oauth.tokens import TokenAnswer
+from oauth.token_answers import TokenAnswer
 from oauth.vault import Vault
 
 _ADD = """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.egress import BadUrl, parse_url_strict
-from oauth.tokens import HttpAnswer, HttpRequest, Unreached
+from oauth.http_port import HttpAnswer, HttpRequest, Unreached
 
 
 class TokenHttp:
-    """`oauth.tokens.Http`: one request, no redirect, no repeat."""
+    """`oauth.http_port.Http`: one request, no redirect, no repeat."""
 
     def __init__(self, upstream: HttpUpstream) -> None:
         self._upstream = upstream

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.settings import Network
+from gateway.setting_kinds import Network
 from gateway.web.context import services
 
 

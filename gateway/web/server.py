@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
-from gateway.settings import BadSetting
+from gateway.operator_file import BadSetting
 from gateway.web.answers import refusal_answer
 
 log = logging.getLogger("skillway.requests")

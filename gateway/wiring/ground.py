@@ -19,7 +19,8 @@ from gateway.core.links import Links
 from gateway.core.requests.hook_functions import HookMissing
 from gateway.core.requests.hook_functions import Hooks as HookFunctions
 from gateway.installation import Opened
-from gateway.settings import BadSetting, Installation, Settings
+from gateway.operator_file import BadSetting, Installation
+from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.leases import SqlLeases
 from gateway.store.tries import SqlTries

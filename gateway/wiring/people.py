@@ -21,8 +21,8 @@ from gateway.store.sign_ups import SqlSignUps
 from gateway.wiring.connections import Connected
 from gateway.wiring.ground import Ground
 from gateway.wiring.tenants import Tenants
+from oauth.http_port import Http
 from oauth.oidc import OpenIdProvider
-from oauth.tokens import Http
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.requests.building import build_request
-from gateway.settings import BadSetting
+from gateway.operator_file import BadSetting
 from skills_catalog.loader import load_integration
 from tests.fakes.upstream import Answer, json_answer, serve
 from tests.format.desk import DEFINITIONS, Anything, Desk, chosen, desk

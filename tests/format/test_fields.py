@@ -17,7 +17,7 @@ import yarl
 
 from gateway.core.errors import Refusal
 from gateway.core.requests.building import build_request
-from gateway.settings import BadSetting
+from gateway.operator_file import BadSetting
 from skills_catalog.loader import load_integration
 from tests.demo import query_of, visit
 from tests.fakes.provider import browser

@@ -12,9 +12,9 @@ import aiohttp
 from aiohttp import web
 
 from oauth.connections import Connection, ConnectionState, Credential, Held
+from oauth.http_port import HttpAnswer, HttpRequest, Unreached
 from oauth.provider import Provider
 from oauth.secret import Secret
-from oauth.tokens import HttpAnswer, HttpRequest, Unreached
 
 NOW = 1_800_000_000.0
 
@@ -137,7 +137,7 @@ class MemoryLeases:
 
 
 class AiohttpHttp:
-    """`oauth.tokens.Http` over a plain aiohttp session."""
+    """`oauth.http_port.Http` over a plain aiohttp session."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session

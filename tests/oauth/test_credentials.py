@@ -20,7 +20,7 @@ from oauth.credentials import (
 )
 from oauth.provider import Provider
 from oauth.secret import Secret
-from oauth.tokens import ClientRefused
+from oauth.token_answers import ClientRefused
 from tests.oauth.ends import (
     AiohttpHttp,
     Clock,

@@ -16,15 +16,8 @@ from oauth.credentials import CredentialSource, NeedsReauth
 from oauth.flow import CallbackRefused, begin, check_callback, hash_state
 from oauth.provider import Provider
 from oauth.secret import Secret
-from oauth.tokens import (
-    ClientRefused,
-    GrantDead,
-    TokenAnswer,
-    exchange_code,
-    own_token,
-    refresh,
-    revoke,
-)
+from oauth.token_answers import ClientRefused, GrantDead, TokenAnswer
+from oauth.tokens import exchange_code, own_token, refresh, revoke
 from tests.fakes import provider as fakes
 from tests.oauth.ends import AiohttpHttp, Clock, MemoryConnections, MemoryLeases, way_out
 

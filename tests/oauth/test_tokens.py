@@ -15,21 +15,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from oauth.connections import Credential
+from oauth.http_port import ANSWER_LIMIT, HttpAnswer, HttpRequest, Unreached
 from oauth.secret import Secret
-from oauth.tokens import (
-    ANSWER_LIMIT,
-    ClientRefused,
-    GrantDead,
-    HttpAnswer,
-    HttpRequest,
-    TokenError,
-    Transient,
-    Unreached,
-    exchange_code,
-    own_token,
-    refresh,
-    revoke,
-)
+from oauth.token_answers import ClientRefused, GrantDead, TokenError, Transient
+from oauth.tokens import exchange_code, own_token, refresh, revoke
 from tests.oauth.ends import NOW, AiohttpHttp, Says, TokenEndpoint, provider_at, token_endpoint, way_out
 
 OLD = Credential(token=Secret("old-at"), refresh_token=Secret("old-rt"), expires_at=NOW - 5, issued_at=NOW - 3605)

@@ -13,7 +13,7 @@ from gateway.core.tenants.keys import Org
 from gateway.store.database import AlreadyThere, Database
 from gateway.store.flows import SqlFlows
 from oauth.secret import Secret
-from oauth.tokens import TokenAnswer
+from oauth.token_answers import TokenAnswer
 from oauth.vault import SealBroken, Vault
 from tests.store.samples import Clock, a_flow, flow_secrets, whole_credential
 

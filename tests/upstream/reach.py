@@ -27,7 +27,7 @@ from gateway.upstream.fast import FastWire
 from gateway.upstream.session import SessionWire
 from gateway.upstream.token_http import TokenHttp
 from gateway.upstream.wire import Attempt, Broken, tls_context
-from oauth.tokens import HttpRequest, Unreached
+from oauth.http_port import HttpRequest, Unreached
 from tests.fakes.hostile import Recorder
 from tests.upstream.asking import ask
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.core.requests.request import UpstreamFailed, UpstreamRequest
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.token_http import TokenHttp
-from oauth.tokens import HttpRequest, Unreached
+from oauth.http_port import HttpRequest, Unreached
 from tests.fakes.hostile import BOMB_BYTES, ENCODINGS, Recorder, hostile, packed, toxic
 from tests.upstream.asking import ask, peak
 

@@ -28,7 +28,7 @@ from gateway.upstream.egress import (
     verdict,
 )
 from gateway.upstream.token_http import TokenHttp
-from oauth.tokens import HttpRequest, Unreached
+from oauth.http_port import HttpRequest, Unreached
 from tests.fakes.hostile import Recorder, hostile
 from tests.upstream.asking import LOOPBACK, ask
 

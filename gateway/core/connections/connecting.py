@@ -24,7 +24,8 @@ from gateway.core.times import iso
 from oauth import tokens
 from oauth.connections import Connection, ConnectionState
 from oauth.flow import hash_state
-from oauth.tokens import Http, TokenAnswer, TokenError
+from oauth.http_port import Http
+from oauth.token_answers import TokenAnswer, TokenError
 from skills_catalog.model import AuthMethod, Integration
 
 log = logging.getLogger("skillway.connect")

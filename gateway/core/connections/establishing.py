@@ -28,9 +28,10 @@ from oauth import flow as oauth_flow
 from oauth import oauth1, tokens
 from oauth.connections import Connection, ConnectionState, Credential, Held
 from oauth.flow import Begun
+from oauth.http_port import Http
 from oauth.provider import Provider
 from oauth.secret import Secret
-from oauth.tokens import ClientRefused, GrantDead, Http, TokenAnswer, TokenError
+from oauth.token_answers import ClientRefused, GrantDead, TokenAnswer, TokenError
 from skills_catalog.model import AuthMethod, Integration
 
 log = logging.getLogger("skillway.connect")

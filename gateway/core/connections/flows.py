@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from gateway.core.events import Actor
 from oauth.secret import Secret
-from oauth.tokens import TokenAnswer
+from oauth.token_answers import TokenAnswer
 
 #: Seconds from the wish to the click, from the click to the callback, and for a choice.
 FLOW_LIFETIME = 600.0

@@ -18,7 +18,7 @@ from gateway.core.requests.answers import says_no
 from gateway.core.requests.redaction import redact, spellings
 from gateway.core.requests.request import Upstream, UpstreamFailed
 from oauth.connections import Held
-from oauth.tokens import copied
+from oauth.token_answers import copied
 from skills_catalog.model import Integration, Lookup
 
 log = logging.getLogger("skillway.connect")

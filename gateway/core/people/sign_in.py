@@ -22,9 +22,10 @@ from gateway.core.tries import TryStore, network_of, take
 from oauth import flow as oauth_flow
 from oauth import tokens
 from oauth.flow import CallbackRefused, hash_state
+from oauth.http_port import Http
 from oauth.oidc import SCOPES, Identity, IdTokenRefused, IssuerUnusable, OpenIdProvider
 from oauth.secret import Secret
-from oauth.tokens import Http, TokenError
+from oauth.token_answers import TokenError
 
 log = logging.getLogger("skillway.sign_in")
 
