@@ -95,12 +95,12 @@ def _hatch(slug: str, auth: tuple[str, ...], redirect: bool) -> Skill:
     )
 
 
-def matching(integration: Integration, method: str, path: str) -> Skill | None:
+def matching(skills: Iterable[Skill], method: str, path: str) -> Skill | None:
     """The action that makes requests of this method and path; of several the one whose path says most."""
     plain = _plain(path)
     same = [
         skill
-        for skill in _comparable(integration.skills.values())
+        for skill in _comparable(skills)
         if skill.request.method == method and (found := _pattern(skill.request).fullmatch(plain)) and _takes(skill, found)
     ]
     return max(same, key=lambda skill: sum(map(len, _words(skill.request))), default=None)

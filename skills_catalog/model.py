@@ -396,8 +396,8 @@ class Integration:
     base_url: str
     auth: tuple[AuthMethod, ...]
     skills: Mapping[str, Skill]
-    #: Names of actions that were imported and that nobody reviewed: left out of `skills` where calls are made.
-    unreviewed: frozenset[str] = frozenset()
+    #: Actions that were imported and that nobody reviewed: left out of `skills` where calls are made.
+    unreviewed: Mapping[str, Skill] = field(default_factory=dict)
     categories: tuple[str, ...] = ()
     version: str = "0.1.0"
     docs_url: str | None = None
@@ -425,7 +425,7 @@ class Integration:
 
     def reviewed(self) -> Integration:
         """The same without the actions that nobody reviewed."""
-        unreviewed = frozenset(name for name, skill in self.skills.items() if skill.lifecycle == "unreviewed")
+        unreviewed = {name: skill for name, skill in self.skills.items() if skill.lifecycle == "unreviewed"}
         if not unreviewed:
             return self
         skills = {name: skill for name, skill in self.skills.items() if name not in unreviewed}

@@ -85,6 +85,10 @@ async def test_an_unreviewed_action_is_hidden_and_refused_whoever_asks(tmp_path:
                     await running.call("things", "delete_thing", {"id": 1}, key=key, headers={"Prefer": "respond-async"}),
                     await running.ask("POST", "/v1/preflight", key=key, body=later),
                     await running.ask("GET", "/v1/skills/things/delete_thing", key=key),
+                    # The same request, made up.
+                    await running.ask(
+                        "POST", "/v1/things/request", key=key, body={"params": {"method": "DELETE", "path": "/things/1"}}
+                    ),
                 ):
                     assert (answer.status, answer.json()["error"]) == (403, "forbidden")
                     assert (

@@ -56,11 +56,7 @@ class Catalogs:
             return integration, hatch_of(integration)
         skill = integration.skills.get(action)
         if skill is None and action in integration.unreviewed:
-            raise Refusal(
-                "forbidden",
-                f"{slug}.{action} was imported, and nobody has reviewed it yet.",
-                hint="The operator looks at its definition, then removes `lifecycle: unreviewed` there.",
-            )
+            raise unreviewed(slug, action)
         if skill is None:
             raise _unknown(f"Action {action[:64]!r} of {slug}", self.current.nearest_action(slug, action))
         return integration, skill
@@ -90,3 +86,12 @@ class Catalogs:
 
 def _unknown(what: str, nearest: str | None) -> Refusal:
     return Refusal("not_found", f"{what} not found.", hint=f"Did you mean {nearest!r}?" if nearest else None)
+
+
+def unreviewed(slug: str, action: str) -> Refusal:
+    """An action that an import made, and that the operator has not let in."""
+    return Refusal(
+        "forbidden",
+        f"{slug}.{action} was imported, and nobody has reviewed it yet.",
+        hint="The operator looks at its definition, then removes `lifecycle: unreviewed` there.",
+    )

@@ -130,7 +130,7 @@ def test_effects_of_well_known_operations_are_right() -> None:
 
 def test_a_get_of_slack_that_changes_something_is_not_served_unseen() -> None:
     integration = load_definition(brought("slack.json").text, source="slack")[0].reviewed()
-    assert {"publish_view", "uninstall_app", "revoke_auth"} <= integration.unreviewed
+    assert {"publish_view", "uninstall_app", "revoke_auth"} <= integration.unreviewed.keys()
     assert "publish_view" not in integration.skills
 
 

@@ -68,7 +68,7 @@ def hint_of(principal: Principal, integration: Integration, made: Skill) -> str 
         for skill in integration.skills.values()
         if principal.grant.allows_action(skill) and principal.plan.holds(skill.id)
     ]
-    same = matching(integration, made.request.method, made.request.path)
+    same = matching(integration.skills.values(), made.request.method, made.request.path)
     if same is not None and any(skill is same for skill in may_use):
         return f"The action {same.id} makes this request, and checks its params: POST /v1/{same.integration}/{same.name}."
     near = nearest_to(may_use, made.request.method, made.request.path)

@@ -15,7 +15,7 @@ from gateway.core.calls.call import Call, Plan
 from gateway.core.calls.escape_hatch import made_for, no_example
 from gateway.core.calls.paging import check_pages, with_page_size
 from gateway.core.calls.sandbox import best_example
-from gateway.core.catalogs import Catalogs
+from gateway.core.catalogs import Catalogs, unreviewed
 from gateway.core.connections.connections import Connections, choose
 from gateway.core.connections.credentials import Credentials, fields_of
 from gateway.core.connections.outgoing import Outgoing
@@ -171,8 +171,11 @@ class Preparation:
         self, principal: Principal, integration: Integration, hatch: Skill, params: Mapping[str, Any]
     ) -> Skill:
         """Raises `Refusal` also where the request is that of an action which the caller may not use."""
-        same = matching(integration, params["method"], params["path"])
+        method, path = params["method"], params["path"]
+        same = matching(integration.skills.values(), method, path)
         made = made_for(integration, hatch, params, same)
+        if same is None and (hidden := matching(integration.unreviewed.values(), method, path)) is not None:
+            raise unreviewed(integration.slug, hidden.name)
         if same is not None:
             check_action(principal, same)
             self._plans.check_holds(principal.plan, same)
