@@ -146,10 +146,6 @@ class KeyRingStore(Protocol):
         """Stores it; where it is primary, no other key is any longer."""
         ...
 
-    async def set_primary(self, key_id: str) -> None:
-        """Makes this key the primary one, and no other."""
-        ...
-
     async def retire(self, key_id: str, at: float) -> None: ...
 
     async def rewrap(self, keys: Sequence[WrappedKey]) -> None:
@@ -179,10 +175,6 @@ class KeyRing:
     def keys(self) -> Sequence[WrappedKey]:
         """All data keys as last loaded, oldest first; nothing in them is secret."""
         return sorted(self._listed.values(), key=lambda key: (key.created_at, key.id))
-
-    @property
-    def master_fingerprint(self) -> str:
-        return self._master.fingerprint
 
     def data_key(self, key_id: str) -> bytes:
         try:

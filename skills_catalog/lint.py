@@ -5,7 +5,7 @@ The loader refuses what cannot work; these rules are for what the shipped catalo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -388,12 +388,3 @@ def _shown(data: Json) -> str:
     if isinstance(data, Mapping):
         return f"the example, which has {', '.join(list(data)[:8])}"
     return "the example"
-
-
-def worst(findings: Sequence[Finding]) -> Severity | None:
-    """The severest kind among the findings."""
-    severities: tuple[Severity, ...] = ("error", "warning", "info")
-    for severity in severities:
-        if any(finding.severity == severity for finding in findings):
-            return severity
-    return None

@@ -192,11 +192,6 @@ class SqlConnections:
                 await self._tell(transaction, f"connection.{state.value}", _connection(before), None, reason=reason)
         return changed == 1
 
-    async def set_label(self, org: str, connection_id: str, label: str | None) -> bool:
-        sql = "UPDATE connections SET label = :label, updated_at = :now WHERE org = :org AND id = :id"
-        changed = await self._database.execute(sql, org=org, id=connection_id, label=label, now=to_ms(self._clock()))
-        return changed == 1
-
     async def delete(self, org: str, connection_id: str, *, by: Actor = OPERATOR) -> bool:
         """The row is gone, and SQLite overwrites where it was."""
         sql = "DELETE FROM connections WHERE org = :org AND id = :id"

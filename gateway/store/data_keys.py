@@ -46,13 +46,6 @@ class SqlDataKeys:
             if key.primary:
                 await transaction.execute(_SET_PRIMARY, id=key.id)
 
-    async def set_primary(self, key_id: str) -> None:
-        """Raises `UnknownKey`, and leaves the old one primary."""
-        async with self._database.transaction() as transaction:
-            if await transaction.fetch_one("SELECT id FROM data_keys WHERE id = :id", id=key_id) is None:
-                raise UnknownKey(f"no data key {key_id}")
-            await transaction.execute(_SET_PRIMARY, id=key_id)
-
     async def retire(self, key_id: str, at: float) -> None:
         sql = "UPDATE data_keys SET retired_at = :at WHERE id = :id AND is_primary = 0"
         await self._database.execute(sql, id=key_id, at=to_ms(at))

@@ -32,7 +32,6 @@ from gateway.store.device_flows import SqlDeviceFlows
 from gateway.store.fan_out import SqlFanOut
 from gateway.store.flows import SqlFlows
 from gateway.store.hooks import SqlHooks
-from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.leases import SqlLeases
 from gateway.store.members import SqlMembers
@@ -67,6 +66,8 @@ from tests.store.samples import (
 
 PLANTED = "planted-token-51d2b7"
 
+SET_VALUE = "INSERT INTO installation (name, value) VALUES ('id', :value)"
+
 
 class Filled:
     """A database with rows in every table, and what opens them."""
@@ -81,7 +82,7 @@ async def fill(database: Database, clock: Clock) -> Filled:
     master = MasterKey.generate()
     vault = Vault(await open_ring(SqlDataKeys(database), master, has_sealed_values=False))
     org = await SqlOrgs(database, clock=clock).create("Größe ✓", plan="free")
-    await SqlInstallation(database).set("id", "inst_1")
+    await database.execute(SET_VALUE, value="inst_1")
     await SqlKeys(database).create(org.id, "one", "live")
     connections = SqlConnections(database, vault)
     for _ in range(3):
@@ -181,10 +182,10 @@ async def test_a_copy_to_the_other_kind_and_back_changes_nothing(
 
 async def test_a_copy_needs_an_empty_target_of_the_same_schema(filled: Filled, fresh: Opener, tmp_path: Path) -> None:
     taken = await fresh("taken")
-    await SqlInstallation(taken).set("id", "mine")
+    await taken.execute(SET_VALUE, value="mine")
     with pytest.raises(NotUsable, match="not empty: table installation"):
         await copy_to(filled.database, taken)
-    assert await SqlInstallation(taken).get("id") == "mine"
+    assert [row["value"] for row in await taken.fetch("SELECT value FROM installation")] == ["mine"]
     assert not await taken.fetch("SELECT * FROM runs")
     other = await fresh("other")
     await other.execute("UPDATE migrations SET checksum = 'x'")

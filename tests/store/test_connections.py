@@ -142,7 +142,6 @@ async def test_no_org_touches_anothers_connection(database: Database, vault: Vau
     )
     assert not await connections.set_state(theirs, connection.id, version=1, state=ConnectionState.REVOKED)
     assert not await connections.renew(replace(connection, org=theirs), a_credential("x"))
-    assert not await connections.set_label(theirs, connection.id, "mine")
     assert not await connections.delete(theirs, connection.id)
     held = await connections.find(org.id, connection.id)
     assert held is not None and held.connection == connection and held.credential == a_credential()
@@ -168,12 +167,10 @@ async def test_renewing_keeps_id_and_label_and_fences_what_was_under_way(
     assert not await connections.renew(a_connection(org.id), a_credential())
 
 
-async def test_labels_change_and_rows_go(database: Database, vault: Vault, org: Org) -> None:
+async def test_rows_go(database: Database, vault: Vault, org: Org) -> None:
     connections = SqlConnections(database, vault)
     connection = a_connection(org.id)
     await connections.add(connection, a_credential())
-    assert await connections.set_label(org.id, connection.id, "private")
-    assert (await connections.list(org.id))[0].label == "private"
     assert await connections.delete(org.id, connection.id)
     assert not await connections.delete(org.id, connection.id)
     assert await connections.find(org.id, connection.id) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from gateway.core.tenants.grants import Grant
 from gateway.core.tenants.keys import Org, digest, is_well_formed
 from gateway.store.database import Database
-from gateway.store.installation import SqlInstallation
 from gateway.store.keys import SqlKeys
 from gateway.store.orgs import SqlOrgs
 from tests.store.samples import Clock
@@ -101,11 +100,3 @@ async def test_uses_are_counted_and_given_back_when_they_cannot_be_written(
     used = await keys.find(org.id, key.id)
     assert used is not None
     assert (used.request_count, used.last_used_at) == (4, clock.now)
-
-
-async def test_values_of_the_installation_are_replaced(database: Database) -> None:
-    installation = SqlInstallation(database)
-    assert await installation.get("id") is None
-    await installation.set("id", "1")
-    await installation.set("id", "2")
-    assert await installation.get("id") == "2"

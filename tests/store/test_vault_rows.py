@@ -58,11 +58,6 @@ async def test_exactly_one_data_key_is_primary(database: Database) -> None:
     assert {key.id: key.primary for key in await keys.load()} == {"a": True, "b": False}
     await keys.add(a_key("c", primary=True, created_at=1_800_000_002.0))
     assert {key.id: key.primary for key in await keys.load()} == {"a": False, "b": False, "c": True}
-    await keys.set_primary("b")
-    assert {key.id: key.primary for key in await keys.load()} == {"a": False, "b": True, "c": False}
-    with pytest.raises(UnknownKey):
-        await keys.set_primary("nobody")
-    assert (await keys.load())[1] == a_key("b", primary=True, created_at=1_800_000_001.0)
 
 
 async def test_a_data_key_is_never_overwritten_and_the_primary_one_never_retired(database: Database) -> None:
