@@ -10,6 +10,8 @@ from hashlib import sha1
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.core.tenants.counters import BaseMissing, CountersGone, Took, Want
@@ -65,7 +67,10 @@ class ValkeyCounters:
     """
 
     def __init__(self, url: str, *, installation: str, clock: Callable[[], float] = time.time) -> None:
-        self._redis = Redis.from_url(url, decode_responses=False, retry=None, socket_timeout=None)
+        # Once more where the connection had been closed, as many do that lay idle. Were it counted twice, too little is
+        # let through, and never too much.
+        again = Retry(NoBackoff(), 1)
+        self._redis = Redis.from_url(url, decode_responses=False, retry=again, socket_timeout=None)
         self._prefix = f"skillway:{installation}"
         self._clock = clock
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []

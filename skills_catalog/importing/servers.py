@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from urllib.parse import urlsplit
 
-#: Before a country's name stand words such as `co` and `com`, below which anybody may have a name.
-_LONGEST_GENERAL = 3
+from publicsuffixlist import PublicSuffixList
+
 _LONGEST_NAME = 40
 
 
@@ -38,8 +39,14 @@ def _host(url: str) -> str:
 
 
 def _domain(host: str) -> str:
-    """What somebody registered: the last two parts, or three where the middle one is general. Of an address all of it."""
-    parts = host.split(".")
-    if len(parts) < 2 or re.fullmatch(r"[0-9.:]+|\[.*", host) or "@" in host:
+    """What somebody registered, with its port, by the list of names below which anybody may. Of an address all of it."""
+    name, colon, port = host.partition(":")
+    if re.fullmatch(r"[0-9.]+|\[.*", name) or "@" in host:
         return host
-    return ".".join(parts[-3 if len(parts[-2]) <= _LONGEST_GENERAL else -2 :])
+    return f"{_suffixes().privatesuffix(name) or name}{colon}{port}"
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    # Below an ending that it does not know, such as `.internal`, names of two parts are somebody's.
+    return PublicSuffixList()

@@ -564,6 +564,8 @@ def test_an_operation_on_another_server_of_the_same_service_goes_there() -> None
         ("https://api.notes.example", "http://api.notes.example"),
         ("https://api.notes.example", "https://api.notes.example@evil.test"),
         ("https://api.notes.co.uk", "https://evil.co.uk"),
+        ("https://notes.github.io", "https://evil.github.io"),
+        ("https://notes.s3.amazonaws.com", "https://evil.s3.amazonaws.com"),
         ("https://192.0.2.1", "https://198.51.2.1"),
         ("https://localhost", "https://example"),
         ("https://{site}.notes.example", "https://{site}.example"),

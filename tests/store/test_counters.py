@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.core.tenants.counters import BaseMissing, CountersGone, LocalCounters, Took, Want
 from gateway.store.valkey import ValkeyCounters
@@ -179,6 +180,16 @@ async def test_a_server_that_forgot_the_scripts_is_told_them_again(shared: Valke
     assert await shared.take([minute], [0]) == Took((2,))
     await shared._redis.script_flush()
     await shared.give_back(minute)
+    assert await shared.take([minute], [0]) == Took((2,))
+
+
+async def test_a_connection_that_the_server_closed_is_opened_again(
+    server: Valkey, shared: ValkeyCounters, minute: Want
+) -> None:
+    await shared.take([minute], [0])
+    admin = Redis.from_url(server.url)
+    await admin.client_kill_filter(_type="normal", skipme=True)
+    await admin.aclose()
     assert await shared.take([minute], [0]) == Took((2,))
 
 
