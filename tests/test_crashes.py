@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.crash.calls import crash
+from tests.crash.process import PROGRAM
 from tests.crash.soak import Growth, Sample, soak
-
-#: Leases that are short, so that nobody waits long for what died.
-QUICK = ("-m", "tests.crash.process", "serve", "--port", "0")
 
 
 @pytest.mark.failure("R01", "R03")
@@ -19,7 +17,7 @@ async def test_nothing_accepted_is_lost_and_nothing_is_done_twice(
     tmp_path: Path, database_setting: dict[str, Any]
 ) -> None:
     processes = 2 if database_setting else 1
-    figures = await crash(tmp_path, kills=4, processes=processes, program=QUICK, database=database_setting)
+    figures = await crash(tmp_path, kills=4, processes=processes, program=PROGRAM, database=database_setting)
     assert figures["kills"] == 4 and figures["reached_the_upstream"] > 20, figures
 
 

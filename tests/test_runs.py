@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.crash.process import PROGRAM
 from tests.harness import Answer, RunningGateway
 from tests.workshop import Workshop, until, workshop
 
@@ -260,7 +261,8 @@ async def test_without_a_wait_the_first_answer_is_the_answer(shop: Shop) -> None
 
 
 async def test_work_is_followed_by_another_process_after_a_restart(tmp_path: Path, postgres_url: str) -> None:
-    async with workshop(tmp_path, replicas=2, database_url=postgres_url) as ((first, second), upstream):
+    settings: dict[str, Any] = {"database_url": postgres_url, "program": PROGRAM}
+    async with workshop(tmp_path, replicas=2, **settings) as ((first, second), upstream):
         upstream.answers["/start"] = {"job": "j7"}
         upstream.job = [{"state": "working", "percent": 10}]
         run_id = accepted(await call(first, "start", **{"async": True}))
@@ -394,7 +396,7 @@ async def test_short_work_goes_before_long_work(tmp_path: Path) -> None:
 async def test_a_run_whose_process_is_killed_is_taken_over_or_told_as_unknown(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    settings: dict[str, Any] = {"database_url": postgres_url, "run_workers": "2"}
+    settings: dict[str, Any] = {"database_url": postgres_url, "run_workers": "2", "program": PROGRAM}
     async with workshop(tmp_path, replicas=1, **settings) as ([first], upstream):
         upstream.gate = asyncio.Event()
         write = accepted(await call(first, "send", **{"async": True}))

@@ -16,6 +16,9 @@ from gateway.wiring import housekeeping
 #: Seconds that a claim lasts and an attempt may take, in the same order as the real ones.
 LEASE, TIMEOUT = 3.0, 1.5
 
+#: For `gateway_process`: nobody waits long for what died.
+PROGRAM = ("-m", "tests.crash.process", "serve", "--port", "0")
+
 if __name__ == "__main__":
     for module in (deliveries, delivering):
         setattr(module, "PAUSES", (0.2,) * 40)  # noqa: B010 - both have the name, one of them by import
