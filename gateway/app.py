@@ -12,6 +12,7 @@ from time import time
 from aiohttp import web
 
 from gateway.core.catalogs import Catalogs
+from gateway.core.room import Room
 from gateway.core.tenants.usage import Usage
 from gateway.installation import open_installation, read_catalog
 from gateway.mcp import routes as mcp_routes
@@ -26,7 +27,6 @@ from gateway.web.boundary import boundary
 from gateway.web.context import SERVICES, Services
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
-from gateway.web.room import Room
 from gateway.web.routing import mounted
 from gateway.web.server import Listener
 from gateway.wiring.calls import open_calls

@@ -16,6 +16,7 @@ from oauth.secret import Secret
 from skills_catalog.names import nearest
 
 PREFIX = "SKILLWAY_"
+_ANSWER_ROOM = 512 * 1024**2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -101,6 +102,12 @@ class Settings:
         "What the bodies of all requests under way may take; of one org half. More are refused.",
     )
     response_limit: int = _option(64 * 1024**2, kinds.size, "Largest upstream answer, decoded.")
+    answer_room: int | None = _option(
+        None,
+        kinds.size,
+        "What the answers of all calls under way may take; of one org half. More reads are refused, of writes the data is "
+        "left out. Default: 512 MiB, or twice the largest answer.",
+    )
     file_limit: int = _option(100 * 1024**2, kinds.size, "Largest file, given for a call or answered by one.")
     file_retention: int = _option(86400, kinds.days, "How long files are kept: 1d, 12h, or seconds.")
     storage_limit: int = _option(
@@ -123,6 +130,9 @@ class Settings:
     hooks: tuple[str, ...] = _option(
         (), kinds.names, "Hooks of installed packages that definitions may name: code that requests pass through."
     )
+
+    def effective_answer_room(self) -> int:
+        return self.answer_room or max(_ANSWER_ROOM, 2 * self.response_limit)
 
     def effective_log_format(self) -> Literal["text", "json"]:
         return self.log_format or ("text" if sys.stderr.isatty() else "json")
@@ -183,6 +193,8 @@ def check_together(settings: Settings, installation: Installation) -> None:
         raise BadSetting(f"{PREFIX}SIGNUP=open needs {PREFIX}SIGNUP_PLAN: strangers must have limits")
     if settings.body_room < 2 * settings.body_limit:
         raise BadSetting(f"{PREFIX}BODY_ROOM must be at least twice {PREFIX}BODY_LIMIT: an org may have half of it")
+    if settings.effective_answer_room() < 2 * settings.response_limit:
+        raise BadSetting(f"{PREFIX}ANSWER_ROOM must be at least twice {PREFIX}RESPONSE_LIMIT: an org may have half of it")
     if settings.signup_plan is not None and settings.signup_plan not in installation.plans:
         near = nearest(settings.signup_plan, installation.plans)
         hint = f"; did you mean {near!r}?" if near else ""

@@ -55,6 +55,7 @@ EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
     "body_limit": ("512KiB", 512 * 1024, "8MB"),
     "body_room": ("64MiB", 64 * 1024**2, "0"),
     "response_limit": ("1 GiB", 1024**3, "-1"),
+    "answer_room": ("2 GiB", 2 * 1024**3, "0"),
     "file_limit": ("1000", 1000, "-1"),
     "file_retention": ("2d", 172800, "2w"),
     "storage_limit": ("1000", 1000, "lots"),

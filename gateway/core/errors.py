@@ -97,7 +97,7 @@ CODES: Mapping[str, Code] = {
         500, "Our mistake; the message holds a reference.", "Try again; then tell the operator the reference."
     ),
     "shutting_down": Code(503, "The gateway is stopping.", "Try again in a moment."),
-    "overloaded": Code(503, "Too many large requests are under way.", "Wait as long as `Retry-After` says."),
+    "overloaded": Code(503, "Too many large requests or answers are under way.", "Wait as long as `Retry-After` says."),
     "storage_unavailable": Code(503, "The database refused; nothing was sent.", "Try again in a moment."),
     "upstream_unreachable": Code(
         502, "The upstream could not be reached.", "Try again; the operator's log has the cause."

@@ -17,6 +17,7 @@ import aiohttp
 
 from gateway.core.requests.redaction import redact, spellings
 from gateway.core.requests.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.room import Part
 from gateway.upstream import decoding, redirects
 from gateway.upstream.deadline import Deadline
 from gateway.upstream.egress import DEFAULT_PORTS, AddressRefused, Egress, Url, parse_url_strict
@@ -80,20 +81,20 @@ class HttpUpstream:
             await self._fast.close()
         await self._session.close()
 
-    async def send(self, request: UpstreamRequest, *, limit: int) -> UpstreamAnswer:
+    async def send(self, request: UpstreamRequest, *, limit: int, part: Part | None = None) -> UpstreamAnswer:
         """Sends it and reads the decoded body up to `limit` bytes. Raises `UpstreamFailed`.
 
-        A body over the limit, and one that cannot be decoded, is left out (`omitted`): the upstream answered,
-        and an answered write is never an error.
+        A body over the limit, one that its `part` has no room for, and one that cannot be decoded, is left out
+        (`omitted`): the upstream answered, and an answered write is never an error.
         """
         attempt = Attempt()
         try:
             with Deadline(request.timeout):
                 url = _url_of(request.origin)
-                raw = await self._exchange(request, url, attempt, limit)
+                raw = await self._exchange(request, url, attempt, limit, part)
                 if request.follow_redirects and raw.status in redirects.STATUSES:
-                    raw = await self._follow(request, url, raw, limit)
-                return await _answer(raw, limit)
+                    raw = await self._follow(request, url, raw, limit, part)
+                return await _answer(raw, limit, part)
         except Exception as error:
             raise _failed(error, attempt, request) from error
 
@@ -125,19 +126,21 @@ class HttpUpstream:
             close=response.close,
         )
 
-    async def _exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, limit: int) -> Raw:
+    async def _exchange(
+        self, request: UpstreamRequest, url: Url, attempt: Attempt, limit: int, part: Part | None
+    ) -> Raw:
         """One request, one answer. A connection closed before it heard us costs one repeat, on a new one."""
         await self._check_port(request, url)
         wire: Wire = self._fast if self._fast is not None and self._fast.serves(request) else self._session
         try:
-            return await wire.exchange(request, url, attempt, limit=limit, fresh=False)
+            return await wire.exchange(request, url, attempt, limit=limit, part=part, fresh=False)
         except _STALE:
             if not _may_repeat(request, attempt):
                 raise
         attempt.reused = False
-        return await wire.exchange(request, url, attempt, limit=limit, fresh=True)
+        return await wire.exchange(request, url, attempt, limit=limit, part=part, fresh=True)
 
-    async def _follow(self, request: UpstreamRequest, url: Url, raw: Raw, limit: int) -> Raw:
+    async def _follow(self, request: UpstreamRequest, url: Url, raw: Raw, limit: int, part: Part | None) -> Raw:
         """The answer at the end of the redirects, or the redirect itself where it is not followed."""
         for _ in range(redirects.MAX_HOPS):
             hop = redirects.next_hop(request, url, raw.status, raw.headers)
@@ -145,7 +148,7 @@ class HttpUpstream:
                 return raw
             attempt = Attempt()
             try:
-                raw = await self._exchange(*hop, attempt, limit)
+                raw = await self._exchange(*hop, attempt, limit, part)
             except _NO_ANSWER:
                 if _matters(request, attempt):
                     raise
@@ -220,7 +223,7 @@ def _matters(request: UpstreamRequest, hop: Attempt) -> bool:
     return hop.sent and request.idempotent
 
 
-async def _answer(raw: Raw, limit: int) -> UpstreamAnswer:
+async def _answer(raw: Raw, limit: int, part: Part | None) -> UpstreamAnswer:
     if raw.over:
         return _omitted(raw, raw.size)
     if not raw.body:
@@ -229,7 +232,7 @@ async def _answer(raw: Raw, limit: int) -> UpstreamAnswer:
         encoding = decoding.encoding_of(raw.headers)
         if encoding is None:
             return UpstreamAnswer(status=raw.status, headers=raw.headers, body=raw.body, size=raw.size)
-        decoded = await decoding.decode(raw.body, encoding, limit)
+        decoded = await decoding.decode(raw.body, encoding, limit, part)
     except decoding.Undecodable:
         return _omitted(raw, raw.size)
     headers = decoding.without_encoding(raw.headers)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from gateway.core.requests.request import Headers
+from gateway.core.room import Part
 
 brotli: Any
 try:
@@ -62,8 +63,8 @@ def decoder_for(encoding: str) -> Decoder:
     raise Undecodable(f"the encoding {encoding[:50]!r} is not known")
 
 
-async def decode(body: bytes, encoding: str, limit: int) -> tuple[bytes, int] | None:
-    """The decoded body and its size, or None and no more than `limit` in memory where it is larger.
+async def decode(body: bytes, encoding: str, limit: int, part: Part | None = None) -> tuple[bytes, int] | None:
+    """The decoded body and its size, or None and no more than `limit` in memory where it is larger, or has no room.
 
     Raises `Undecodable`.
     """
@@ -74,7 +75,7 @@ async def decode(body: bytes, encoding: str, limit: int) -> tuple[bytes, int] | 
         # Not all at once: zlib copies whatever it has not come to yet.
         for piece in decoder.feed(body[start : start + PIECE]):
             size += len(piece)
-            if size > limit:
+            if size > limit or (size > PIECE and part is not None and not part.take(len(piece))):
                 return None
             pieces.append(piece)
             if size - turn > _TURN:

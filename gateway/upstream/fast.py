@@ -19,6 +19,7 @@ import aiohappyeyeballs
 import httptools
 
 from gateway.core.requests.request import Pieces, UpstreamRequest
+from gateway.core.room import Part
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,
@@ -64,7 +65,9 @@ class FastWire:
         """Whether this client takes the request. A HEAD is answered with a length and no body."""
         return request.method != "HEAD" and not isinstance(request.body, Pieces)
 
-    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
+    async def exchange(
+        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, part: Part | None, fresh: bool
+    ) -> Raw:
         head = head_of(request, url)
         origin = (url.scheme, url.host, url.port)
         connection = None if fresh else self._take(origin, idempotent=request.idempotent)
@@ -78,7 +81,7 @@ class FastWire:
         attempt.sent = True
         try:
             assert not isinstance(request.body, Pieces), "`serves` leaves it to the other wire"
-            raw = await connection.exchange(head, request.body, limit)
+            raw = await connection.exchange(head, request.body, limit, part)
         except BaseException:
             attempt.answered = connection.received > 0
             connection.abort()
@@ -190,9 +193,9 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.received = 0
 
-    async def exchange(self, head: bytes, body: bytes | None, limit: int) -> Raw:
+    async def exchange(self, head: bytes, body: bytes | None, limit: int, part: Part | None) -> Raw:
         self._limit = limit
-        self._body = Body()
+        self._body = Body(part)
         self._fields: list[tuple[bytes, bytes]] = []
         self._failure = ""
         self._head_done = self._done = self._over = False
@@ -293,11 +296,9 @@ class _Connection(asyncio.Protocol):
         if not self._size:
             self._over = self._declared() > self._limit
         self._size += len(piece)
-        if self._over or self._size > self._limit:
+        if self._over or self._size > self._limit or not self._body.add(piece):
             self._over = True
             self._body = Body()
-        else:
-            self._body.add(piece)
 
     def on_message_complete(self) -> None:
         if self._done:

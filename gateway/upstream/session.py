@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.core.requests.request import Headers, Pieces, UpstreamRequest
+from gateway.core.room import Part
 from gateway.upstream.egress import Egress, Url
 from gateway.upstream.wire import (
     CONNECT_TIMEOUT,
@@ -44,10 +45,12 @@ class SessionWire:
         self._tls = tls
         self._sessions: dict[tuple[str, bool], aiohttp.ClientSession] = {}
 
-    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
+    async def exchange(
+        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, part: Part | None, fresh: bool
+    ) -> Raw:
         response = await self.open(request, url, attempt, fresh=fresh)
         try:
-            return await _read(response, limit)
+            return await _read(response, limit, part)
         finally:
             # After a whole body the connection is back in the pool already; else it is dropped.
             response.close()
@@ -135,17 +138,16 @@ def headers_of(response: aiohttp.ClientResponse) -> Headers:
     return tuple([(text_of(name), text_of(value)) for name, value in raw])
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> Raw:
+async def _read(response: aiohttp.ClientResponse, limit: int, part: Part | None) -> Raw:
     headers = headers_of(response)
     declared = response.content_length or 0
-    body = Body()
+    body = Body(part)
     size = 0
     if declared <= limit or response.method == "HEAD":
         async for piece in response.content.iter_any():
             size += len(piece)
-            if size > limit:
+            if size > limit or not body.add(piece):
                 break
-            body.add(piece)
         else:
             return Raw(response.status, headers, body.whole(), False, size)
     return Raw(response.status, headers, b"", True, max(size, declared))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core.requests.request import Headers, UpstreamRequest
+from gateway.core.room import Part
 from gateway.upstream.egress import Url
 
 #: The longest status line with headers, the longest header, and how many headers an answer may have.
@@ -58,31 +59,35 @@ class Raw:
     status: int
     headers: Headers
     body: bytes
-    #: The body went over the limit, is left out, and had at least `size` bytes.
+    #: The body went over the limit, or there was no room for it: it is left out, and had at least `size` bytes.
     over: bool
     size: int
 
 
 class Body:
-    """A body in pieces as they come; a large one is never in memory twice."""
+    """A body in pieces as they come; a large one is never in memory twice, and takes its `part` of what there is."""
 
-    __slots__ = ("_large", "_pieces", "_size")
+    __slots__ = ("_large", "_part", "_pieces", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, part: Part | None = None) -> None:
+        self._part = part
         self._pieces: list[bytes] = []
         self._large: io.BytesIO | None = None
         self._size = 0
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes) -> bool:
+        """Whether there was room for it."""
         self._size += len(piece)
         if self._large is not None:
             self._large.write(piece)
-            return
+            return self._part is None or self._part.take(len(piece))
         self._pieces.append(piece)
         if self._size > _JOINED:
             self._large = io.BytesIO()
             self._large.writelines(self._pieces)
             self._pieces.clear()
+            return self._part is None or self._part.take(self._size)
+        return True
 
     def whole(self) -> bytes:
         if self._large is not None:
@@ -102,7 +107,9 @@ class Broken(Exception):
 class Wire(Protocol):
     """A way to put one request on a connection and to take one answer off it."""
 
-    async def exchange(self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, fresh: bool) -> Raw:
+    async def exchange(
+        self, request: UpstreamRequest, url: Url, attempt: Attempt, *, limit: int, part: Part | None, fresh: bool
+    ) -> Raw:
         """`fresh` takes no connection that served before. Raises `Broken`, OSError and foreign errors."""
         ...
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.errors import Refusal
+from gateway.core.room import overloaded
 from gateway.core.strict_json import NotStrictJson, parse
 from gateway.web.context import LAST, PRINCIPAL, ROOM, services
 from gateway.web.operations import Asked, Field, Operation
@@ -18,8 +19,6 @@ from skills_catalog.names import nearest
 
 #: Seconds for a request body to arrive, whatever its size: 8 MiB in that time is a slow line.
 BODY_DEADLINE = 30.0
-#: Milliseconds after which somebody else's body may be gone.
-_PAUSE = 1000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -55,8 +54,7 @@ def make_room(request: web.Request, most: int) -> None:
     if not services(request).room.take(*held):
         # It is not read, so nothing can follow it.
         request[LAST] = True
-        message = "Too many large requests are under way, and this one was not read."
-        raise Refusal("overloaded", message, retryable=True, retry_after_ms=_PAUSE)
+        raise overloaded("Too many large requests are under way, and this one was not read.")
     request[ROOM] = held
 
 

@@ -25,6 +25,7 @@ from gateway.core.people.sessions import Sessions
 from gateway.core.people.sign_in import SignIn
 from gateway.core.people.sign_up import SignUp
 from gateway.core.requests.files import Files
+from gateway.core.room import Room
 from gateway.core.runs.approvals import Approvals
 from gateway.core.runs.results import Results
 from gateway.core.runs.run_book import RunBook
@@ -36,7 +37,6 @@ from gateway.core.tenants.usage import Usage
 from gateway.settings import Settings
 from gateway.web.description import Description
 from gateway.web.request_log import RequestLog
-from gateway.web.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

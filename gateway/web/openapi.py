@@ -18,12 +18,12 @@ Json = dict[str, Any]
 
 VERSION = "1"
 #: What a route can refuse with, whatever it does: every one, those that need a key, those that read a body.
-ALWAYS = ("bad_request", "internal", "shutting_down", "storage_unavailable")
+ALWAYS = ("bad_request", "internal", "shutting_down", "overloaded", "storage_unavailable")
 WITH_KEY = (
     *("unauthorized", "api_key_invalid", "api_key_revoked", "api_key_expired"),
     *("forbidden", "rate_limited"),
 )
-WITH_BODY = ("payload_too_large", "unsupported_media_type", "overloaded")
+WITH_BODY = ("payload_too_large", "unsupported_media_type")
 
 REFUSAL = shape(
     "There is no answer to give: why, and what to do.",

@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from gateway.core.errors import Refusal
 from gateway.core.ids import random_hex
+from gateway.core.room import Holding
 from gateway.operator_file import BadSetting
 from gateway.web.answers import refusal_answer
 
@@ -109,6 +110,11 @@ class Connection(RequestHandler):
         response.headers["Server"] = "skillway"
         response.force_close()
         return response
+
+    async def _handle_request(self, *given: Any) -> tuple[web.StreamResponse, bool]:
+        # Until the answer is out: what calls take of the room for answers is given back then.
+        with Holding():
+            return await super()._handle_request(*given)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

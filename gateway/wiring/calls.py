@@ -19,6 +19,7 @@ from gateway.core.calls.shaping import Shaping
 from gateway.core.gateway import Gateway
 from gateway.core.health import Health
 from gateway.core.requests.files import Files
+from gateway.core.room import Room
 from gateway.core.runs.approvals import Approvals
 from gateway.core.runs.following import Following
 from gateway.core.runs.later import Later, RunWorker
@@ -56,9 +57,10 @@ async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> 
     """Runs are taken up at once: those that another process left first."""
     settings, database, vault, clock = ground.settings, ground.database, ground.vault, ground.clock
     catalogs, changes, runs = ground.catalogs, ground.changes, tenants.runs
+    answer_room = Room(settings.effective_answer_room())
     queue = SqlQueue(database, vault, clock=ground.database_clock)
     blobs = SqlBlobs(database, vault, clock=clock)
-    kept = KeptAnswers(blobs, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
+    kept = KeptAnswers(blobs, answer_room, retention=settings.retention, most=2 * settings.response_limit, clock=clock)
     files = Files(
         blobs,
         most=settings.file_limit,
@@ -84,7 +86,7 @@ async def open_calls(ground: Ground, tenants: Tenants, connected: Connected) -> 
     carrier = Carrier(
         preparation=preparation,
         credentials=connected.credentials,
-        fetching=Fetching(ground.upstream, files, limit=settings.response_limit, inline=settings.inline_limit),
+        fetching=Fetching(ground.upstream, files, answer_room, limit=settings.response_limit, inline=settings.inline_limit),
         paging=Paging(preparation.rebuilt, most=settings.response_limit, seconds=settings.sync_ceiling, clock=clock),
         admission=Admission(tenants.limits, budgets),
         budgets=budgets,

@@ -157,7 +157,7 @@ def _socket(wire: FastWire | SessionWire) -> Try:
         request = UpstreamRequest(method="GET", origin=url.origin, path="/")
         with suppress(OSError, ValueError, aiohttp.ClientError, Broken):
             async with asyncio.timeout(2):
-                await wire.exchange(request, url, Attempt(), limit=1000, fresh=True)
+                await wire.exchange(request, url, Attempt(), limit=1000, part=None, fresh=True)
 
     return attempt
 

@@ -25,6 +25,7 @@ from gateway.core.errors import Outcome, Refusal
 from gateway.core.requests import answers
 from gateway.core.requests.answers import Attachment, Result
 from gateway.core.requests.request import UpstreamAnswer, UpstreamFailed, UpstreamRequest, UpstreamStream
+from gateway.core.room import Holding
 from gateway.core.run import Run, RunStore
 
 log = logging.getLogger("skillway.calls")
@@ -102,6 +103,10 @@ class Carrier:
 
     async def carry(self, plan: Plan, record: Record) -> Result:
         """What the upstream answered, whatever its status. Raises `Refusal` where there is no answer to give."""
+        with Holding():
+            return await self._carried(plan, record)
+
+    async def _carried(self, plan: Plan, record: Record) -> Result:
         try:
             plan, answer = await self._asked(plan, record, partial(self._fetching.send, plan))
         except Refusal as refusal:

@@ -15,13 +15,15 @@ from gateway.core.requests.answers import OCTETS, Attachment
 from gateway.core.requests.files import Files, Origin
 from gateway.core.requests.redaction import redact_stream, spellings
 from gateway.core.requests.request import Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
+from gateway.core.room import Room, overloaded
 
 
 class Fetching:
     """Sends requests; `limit` bounds an answer that is read, `inline` a file that may stand in an envelope, bytes."""
 
-    def __init__(self, upstream: Upstream, files: Files, *, limit: int, inline: int) -> None:
+    def __init__(self, upstream: Upstream, files: Files, room: Room, *, limit: int, inline: int) -> None:
         self._upstream = upstream
+        self._room = room
         self._files = files
         self._limit = limit
         self.inline = inline
@@ -29,21 +31,24 @@ class Fetching:
     async def send(self, plan: Plan, request: UpstreamRequest) -> UpstreamAnswer:
         """The answer; of one that is a file, and larger than may stand in an envelope, what is told of it.
 
-        Raises `UpstreamFailed`.
+        Raises `UpstreamFailed`, and `overloaded` for a read whose answer there is no room for.
         """
         if plan.skill.response != "binary":
-            return await self._upstream.send(request, limit=self._limit)
+            part = self._room.part(plan.call.principal.org)
+            answer = await self._upstream.send(request, limit=self._limit, part=part)
+            if part.is_refused and plan.skill.effect == "read":
+                raise _no_room(plan, answer.status)
+            return answer
         stream = await self._upstream.stream(request)
         answer = UpstreamAnswer(status=stream.status, headers=stream.headers)
         is_file = 200 <= stream.status < 300
-        limit = self.inline if is_file else self._limit
         begun, size = [], 0
         try:
             async with aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     begun.append(chunk)
                     size += len(chunk)
-                    if size > limit:
+                    if size > self.inline:
                         break
                 else:
                     return replace(answer, body=b"".join(begun))
@@ -83,6 +88,12 @@ class Fetching:
                 about = {"content_type": content_type, "filename": filename, "reason": refusal.message}
                 return orjson.dumps({"omitted": True, "size": None, **about})
         return orjson.dumps(self._files.shown(file))
+
+
+def _no_room(plan: Plan, status: int) -> Refusal:
+    refusal = overloaded("Too many large answers are under way, and this one was left out.")
+    refusal.run_id, refusal.reached, refusal.upstream_status = plan.run_id, True, status
+    return refusal
 
 
 async def _after(begun: list[bytes], more: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from gateway.core.blobs import BlobBroken, BlobStore
 from gateway.core.calls.call import Plan
 from gateway.core.catalogs import Catalogs
 from gateway.core.requests.answers import Result, says_no
+from gateway.core.room import Room, overloaded
 from gateway.core.run import AnswerIndex, Run, RunStore
 from gateway.core.times import iso
 from skills_catalog.model import Integration, Skill
@@ -23,8 +24,11 @@ _PIECE = 256 * 1024
 class KeptAnswers:
     """Keeps answers under the id of their run, sealed, for as long as runs are kept."""
 
-    def __init__(self, blobs: BlobStore, *, retention: float, most: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, blobs: BlobStore, room: Room, *, retention: float, most: int, clock: Callable[[], float]
+    ) -> None:
         self._blobs = blobs
+        self._room = room
         self._retention = retention
         self._most = most
         self._clock = clock
@@ -44,10 +48,12 @@ class KeptAnswers:
         return None if found is None else found.size
 
     async def find(self, org: str, run_id: str) -> Result | None:
-        """The answer as it was kept; None where it no longer is, or does not open."""
+        """The answer as it was kept; None where it no longer is, or does not open. Raises `overloaded` without room."""
         found = await self._blobs.find(org, run_id)
         if found is None:
             return None
+        if found.size > _PIECE and not self._room.part(org).take(found.size):
+            raise overloaded("Too many large answers are under way, and this one was not read.")
         # Joined from a list, or moved as it grows, a large answer would be in memory twice.
         data = io.BytesIO(bytes(found.size))
         try:

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.core.room import Part
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -86,7 +88,7 @@ class UpstreamRequest:
 class UpstreamAnswer:
     """What the upstream answered: its status, its headers in order, its decoded body.
 
-    `omitted` is set where the body went over the limit: then `body` is empty and `size` says how much
+    `omitted` is set where the body went over the limit, or had no room: then `body` is empty and `size` says how much
     was seen. `told` is JSON that stands for a body which was kept elsewhere.
     """
 
@@ -134,8 +136,8 @@ class UpstreamFailed(Exception):
 class Upstream(Protocol):
     """The only way out."""
 
-    async def send(self, request: UpstreamRequest, *, limit: int) -> UpstreamAnswer:
-        """Sends it and reads the decoded body up to `limit` bytes. Raises `UpstreamFailed`."""
+    async def send(self, request: UpstreamRequest, *, limit: int, part: Part | None = None) -> UpstreamAnswer:
+        """Sends it and reads the decoded body up to `limit` bytes, if there is room. Raises `UpstreamFailed`."""
         ...
 
     async def stream(self, request: UpstreamRequest) -> UpstreamStream:
