@@ -19,7 +19,7 @@ from gateway.store.opening import open_database
 from gateway.store.sealed_values import SqlSealedValues
 from oauth.vault import MasterKey, Vault, load_or_create_master_key, open_ring
 from skills_catalog.catalog import Catalog
-from skills_catalog.loader import SHIPPED, load_catalog
+from skills_catalog.loader import SHIPPED, definition_files, load_catalog
 from skills_catalog.versions.lock import warnings
 
 log = logging.getLogger("skillway.catalog")
@@ -85,7 +85,14 @@ def read_catalog(installation: Installation) -> Catalog:
 
     Warns of own definitions that changed without the version that says so, where their folder is locked.
     """
-    catalog = chosen(load_catalog([SHIPPED, *installation.paths]), installation)
+    shipped = {file.stem: file for file in definition_files(SHIPPED)}
+    if installation.integrations is not None:
+        # What is off need not be read: it is most of a start.
+        on = {*installation.integrations, *installation.overrides}
+        files = [file for slug, file in shipped.items() if slug in on]
+    else:
+        files = [*shipped.values()]
+    catalog = chosen(load_catalog([*files, *installation.paths]), installation, known=shipped)
     for warning in warnings(installation.paths):
         log.warning("%s", warning)
     return catalog

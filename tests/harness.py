@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,15 @@ from gateway.store.keys import SqlKeys
 from gateway.store.orgs import SqlOrgs
 from gateway.web.context import Services
 from gateway.web.server import Listener
+from skills_catalog.loader import load_catalog
+from skills_catalog.mistakes import CatalogError
 from tests.conformance import assert_described
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Upstreams and OAuth servers of the tests live on loopback.
 LOOPBACK = "127.0.0.0/8,::1/128"
+#: The shipped integrations that processes have, where a test does not say which.
+FEW = ("github", "overscore", "overskill", "overten", "skycot")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,10 +176,15 @@ async def gateway_process(
     org: Org | None = None,
     program: tuple[str, ...] = ("-m", "gateway", "serve", "--port", "0"),
     arguments: tuple[str, ...] = (),
+    catalog: Sequence[str] | None = FEW,
     **settings: str,
 ) -> AsyncIterator[RunningGateway]:
-    """The same as a process of its own, started by `python -m gateway serve --port 0` or what else `program` says."""
-    environ = {**os.environ, **environment(folder, integrations, definitions, settings, plans)}
+    """The same as a process of its own, started by `python -m gateway serve --port 0` or what else `program` says.
+
+    `catalog` names the shipped integrations that are on, None all of them: to read those is most of a start.
+    """
+    slugs = None if catalog is None else _chosen(catalog, integrations, definitions)
+    environ = {**os.environ, **environment(folder, integrations, definitions, settings, plans, slugs)}
     org = org or await make_org(environ, plan=plan)
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
@@ -225,20 +234,33 @@ async def make_org(environ: Mapping[str, str], name: str = "Acme", *, plan: str 
     return Org(id=org.id, live=live.reveal(), test=test.reveal())
 
 
+def _chosen(
+    catalog: Sequence[str], integrations: Mapping[str, Any] | None, definitions: Path | None
+) -> Sequence[str] | None:
+    """Those that are asked for, those that the test says more of, and its own."""
+    try:
+        own = load_catalog([definitions]).integrations if definitions else ()
+    except CatalogError:
+        # It is to fail at the start, whatever else there is.
+        return None
+    return sorted({*catalog, *(integrations or ()), *own})
+
+
 def environment(
     folder: Path,
     integrations: Mapping[str, Mapping[str, Any]] | None,
     definitions: Path | None,
     settings: Mapping[str, str],
     plans: Mapping[str, Any] | None = None,
+    catalog: Sequence[str] | None = None,
 ) -> dict[str, str]:
-    """The settings of a gateway whose files all lie in `folder`."""
+    """The settings of a gateway whose files all lie in `folder`; `catalog` are the integrations that are on, None all."""
     config = folder / "skills.yaml"
     # JSON is YAML.
     config.write_text(
         json.dumps(
             {
-                "catalog": {"integrations": "all", "paths": [str(definitions)] if definitions else []},
+                "catalog": {"integrations": catalog or "all", "paths": [str(definitions)] if definitions else []},
                 "integrations": dict(integrations or {}),
                 "plans": dict(plans or {}),
             }

@@ -182,24 +182,24 @@ def test_the_changelog_keeps_the_form_of_keep_a_changelog() -> None:
 async def test_the_curl_tour_answers_as_shown(tmp_path: Path) -> None:
     if not shutil.which("curl"):
         lacking("curl")
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         await _type_all("curl", Desk.of(tmp_path, running))
 
 
 async def test_the_python_tour_prints_what_is_shown(tmp_path: Path) -> None:
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         await _run_program("Python", "python", [sys.executable], Desk.of(tmp_path, running))
 
 
 async def test_the_javascript_tour_prints_what_is_shown(tmp_path: Path) -> None:
     if not shutil.which("node"):
         lacking("node")
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         await _run_program("JavaScript", "javascript", ["node", "--input-type=module", "-"], Desk.of(tmp_path, running))
 
 
 async def test_an_example_prints_what_is_shown(tmp_path: Path) -> None:
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         desk = Desk.of(tmp_path, running)
         desk.environment["KEY"] = running.org.test
         (desk.folder / "examples").symlink_to(ROOT / "examples")
@@ -209,14 +209,14 @@ async def test_an_example_prints_what_is_shown(tmp_path: Path) -> None:
 async def test_a_webhook_is_made_as_shown(tmp_path: Path) -> None:
     if not shutil.which("curl"):
         lacking("curl")
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         desk = Desk.of(tmp_path, running)
         desk.environment.update(KEY=running.org.live, SKILLWAY_API_KEY=running.org.test)
         await _type_all("Webhooks", desk)
 
 
 async def test_skill_files_are_pulled_as_shown(tmp_path: Path) -> None:
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         desk = Desk.of(tmp_path, running)
         desk.environment["SKILLWAY_API_KEY"] = running.org.test
         await _type_all("Skill files and rules", desk)
@@ -225,7 +225,7 @@ async def test_skill_files_are_pulled_as_shown(tmp_path: Path) -> None:
 async def test_tools_are_listed_and_called_as_shown(tmp_path: Path) -> None:
     if not shutil.which("curl"):
         lacking("curl")
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         desk = Desk.of(tmp_path, running)
         desk.environment["KEY"] = running.org.test
         await _type_all("Tools for models, without MCP", desk)
@@ -261,7 +261,7 @@ def test_the_recipes_take_what_we_sign_and_nothing_else(language: str) -> None:
 
 
 async def test_the_command_line_tour_answers_as_shown(tmp_path: Path) -> None:
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         desk = Desk.of(tmp_path, running)
         await _type_all("Command line", desk, answers={"API key for": running.org.test})
 
@@ -285,7 +285,7 @@ async def test_an_own_api_is_added_called_and_reloaded_as_shown(tmp_path: Path) 
     own = {"rooms": {"base_url": "", "enabled": True}}
     async with serve(Rooms()) as rooms:
         own["rooms"]["base_url"] = rooms.base_url + "/v1"
-        async with gateway_process(tmp_path, integrations=own, definitions=file.parent) as running:
+        async with gateway_process(tmp_path, catalog=None, integrations=own, definitions=file.parent) as running:
             desk = Desk.of(tmp_path, running)
             desk.environment["SKILLWAY_API_KEY"] = running.org.live
             (desk.folder / "key.txt").write_text(Rooms.key + "\n")
@@ -319,7 +319,7 @@ async def test_a_member_is_invited_and_lets_a_device_in_as_shown(tmp_path: Path)
         lacking("curl")
     invite, device = _blocks("People: signing in, devices, signing up", "console")
     code, pending, complete = _typed(device)
-    async with gateway_process(tmp_path) as running:
+    async with gateway_process(tmp_path, catalog=None) as running:
         means = {"org_5494…": running.org.id}
         desk = Desk.of(tmp_path, running, means)
         desk.environment["SKILLWAY_DATA_DIR"] = str(running.data_dir)

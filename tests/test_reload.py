@@ -47,7 +47,9 @@ async def many(folder: Path, *arguments: str) -> AsyncIterator[tuple[RunningGate
     async with serve(Echo()) as echo:
         for number in range(20):
             (definitions / f"own_{number}.yaml").write_text(definition(f"own_{number}", echo.base_url))
-        async with gateway_process(folder, definitions=definitions, arguments=arguments, log_format="json") as running:
+        async with gateway_process(
+            folder, catalog=None, definitions=definitions, arguments=arguments, log_format="json"
+        ) as running:
             yield running, definitions, echo
 
 

@@ -19,6 +19,8 @@ from gateway.operator_file import BadSetting, Override
 from gateway.plans import Plan
 from gateway.settings import Settings, load_settings, options, public_url_of
 from oauth.secret import Secret
+from skills_catalog.catalog import Catalog
+from skills_catalog.loader import load_catalog
 
 #: For every setting: a text that it takes, what becomes of it, and a text that it refuses.
 EXAMPLES: dict[str, tuple[str, Any, str | None]] = {
@@ -326,7 +328,27 @@ def test_only_the_chosen_integrations_are_on() -> None:
     assert list(read_catalog(installation).integrations) == ["github"]
 
 
-@pytest.mark.parametrize("text", ["catalog: {integrations: [githb]}", "integrations: {githb: {enabled: false}}"])
+def test_what_is_off_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def noted(paths: Iterable[Path]) -> Catalog:
+        paths = list(paths)
+        asked.extend(path.name for path in paths)
+        return load_catalog(paths)
+
+    monkeypatch.setattr("gateway.installation.load_catalog", noted)
+    read_catalog(read("catalog: {integrations: [github]}\nintegrations: {overten: {enabled: false}}")[1])
+    assert asked == ["github.yaml", "overten.yaml"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "catalog: {integrations: [githb]}",
+        "catalog: {integrations: [overten, githb]}",
+        "integrations: {githb: {enabled: false}}",
+    ],
+)
 def test_a_slug_that_does_not_exist_is_refused_with_the_nearest(text: str) -> None:
     with pytest.raises(BadSetting, match=r"there is no integration 'githb'; did you mean 'github'\?"):
         read_catalog(read(text)[1])

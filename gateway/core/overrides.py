@@ -22,11 +22,14 @@ _ADDRESSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def chosen(catalog: Catalog, installation: Installation) -> Catalog:
-    """The catalog as this installation wants it. Raises `BadSetting` for a slug or address that cannot be."""
+def chosen(catalog: Catalog, installation: Installation, *, known: Iterable[str] = ()) -> Catalog:
+    """The catalog as this installation wants it. Raises `BadSetting` for a slug or address that cannot be.
+
+    `known` are slugs that somebody may have meant, beside those of the catalog.
+    """
     for slug in (*(installation.integrations or ()), *installation.overrides):
         if catalog.get(slug) is None:
-            near = nearest(slug, catalog.integrations)
+            near = nearest(slug, {*catalog.integrations, *known})
             raise BadSetting(
                 f"skills.yaml: there is no integration {slug!r}" + (f"; did you mean {near!r}?" if near else "")
             )
