@@ -218,8 +218,14 @@ def _webhooks(definition: Definition, spec: Any) -> Mapping[str, Json] | None:
     definition.page_url(("webhooks", "docs_url"), spec.get("docs_url"))
     definition.jmespath(("webhooks", "event"), spec.get("event"))
     for position, challenge in enumerate(spec.get("challenges", ())):
-        for key in ("when", "answer"):
-            definition.jmespath(("webhooks", "challenges", position, key), challenge.get(key))
+        at = ("webhooks", "challenges", position)
+        for key in ("when", "secret"):
+            definition.jmespath((*at, key), challenge.get(key))
+        answer = challenge.get("answer")
+        words = answer if isinstance(answer, Mapping) else {"": answer}
+        for name, word in words.items():
+            place = (*at, "answer", name) if name else (*at, "answer")
+            definition.jmespath(place, word["hmac-sha256"] if isinstance(word, Mapping) else word)
     events = [{"name": event} if isinstance(event, str) else event for event in spec.get("events", ())]
     signature = in_seconds(spec.get("signature"), "tolerance")
     if signature:
@@ -229,6 +235,11 @@ def _webhooks(definition: Definition, spec: Any) -> Mapping[str, Json] | None:
 
 def _signature(definition: Definition, at: Path, spec: Mapping[str, Any]) -> None:
     """Checks that everything that is signed can be had."""
+    if "path" in spec:
+        definition.jmespath((*at, "path"), spec["path"])
+        if spec["algorithm"] != "token" or len(spec) > 2:
+            definition.note((*at, "path"), "What stands in the payload can only be a token, and nothing else is said of it.")
+        return
     scheme, template = spec["scheme"], spec.get("template", "{body}")
     parts = scheme.split(spec.get("separator", ","))
     if any(part.count(name) > 1 for part in parts for name in ("{signature}", "{timestamp}")):
@@ -237,9 +248,9 @@ def _signature(definition: Definition, at: Path, spec: Mapping[str, Any]) -> Non
         if name not in ("signature", "timestamp"):
             definition.note((*at, "scheme"), f"There is no placeholder {name}; use {{signature}} or {{timestamp}}.")
     for name in templates.fields_in(template):
-        if name not in ("timestamp", "id", "body", "url", "method"):
+        if name not in ("timestamp", "id", "body", "form", "url", "method"):
             definition.note((*at, "template"), f"There is no placeholder {name}.")
-    if "{body}" not in template:
+    if "{body}" not in template and "{form}" not in template:
         definition.note((*at, "template"), "The body must be part of what is signed.")
     if "{timestamp}" in template and "{timestamp}" not in scheme and "timestamp_header" not in spec:
         definition.note((*at, "template"), "Where the timestamp stands is missing: in `scheme` or `timestamp_header`.")

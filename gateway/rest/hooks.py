@@ -118,7 +118,7 @@ async def remove(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     "receive_message",
     "Tell what happened at an upstream",
     group=_GROUP,
-    about="For upstreams: signed as the definition of the integration describes it. A challenge is answered with its text.",
+    about="For upstreams: signed as the definition of the integration describes it. A challenge is answered as it wants to be.",
     path=[_TOKEN],
     any_query=True,
     takes={
@@ -128,11 +128,12 @@ async def remove(request: web.Request, who: Principal, asked: Asked) -> web.Resp
     },
     answers={
         200: Answer(
-            about="It is on disk, or was before.",
+            about="It is on disk, or was before. A challenge gets what it asks for, as text or as JSON of its own.",
             schema=shape(status=TEXT),
             example={"status": "received"},
             also=("text/plain",),
-        )
+        ),
+        204: Answer(about="The same, for upstreams that expect no more."),
     },
     refuses=["unauthorized", "forbidden", "not_found"],
 )
@@ -141,8 +142,15 @@ async def receive(request: web.Request, asked: Asked) -> web.Response:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         headers.setdefault(name.lower(), []).append(value)
-    answer = await services(request).hooks.receive(_token(request), request.method, headers, body)
-    return json_answer({"status": "received"}) if answer is None else _plain(answer)
+    query = dict(request.rel_url.query)
+    reply = await services(request).hooks.receive(_token(request), request.method, query, headers, body)
+    if reply.json is not None:
+        answer: web.Response = json_answer(reply.json, status=reply.status)
+    else:
+        answer = _plain(reply.text) if reply.text is not None else web.Response(status=reply.status)
+    if reply.header is not None:
+        answer.headers[reply.header[0]] = reply.header[1]
+    return answer
 
 
 @operation(
@@ -156,6 +164,9 @@ async def receive(request: web.Request, asked: Asked) -> web.Response:
     refuses=["unauthorized", "not_found"],
 )
 async def challenge(request: web.Request, asked: Asked) -> web.Response:
+    if request.method == "HEAD":
+        await services(request).hooks.knock(_token(request))
+        return web.Response()
     return _plain(await services(request).hooks.challenge(_token(request), dict(request.rel_url.query)))
 
 

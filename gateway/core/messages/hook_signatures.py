@@ -12,10 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
-from cryptography.exceptions import InvalidSignature
+import jmespath
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from jmespath.exceptions import JMESPathError
 
+from gateway.core.strict_json import NotStrictJson, parse
 from oauth.secret import Secret
 
 Spec = Mapping[str, Any]
@@ -26,7 +33,9 @@ TOLERANCE = 300.0
 _MOST_SIGNATURES = 16
 #: A larger number counts milliseconds.
 _IS_MS = 1e11
-_PLACEHOLDER = re.compile(r"\{(timestamp|id|body|url|method)\}")
+_PLACEHOLDER = re.compile(r"\{(timestamp|id|body|form|url|method)\}")
+#: Fields of a form that is signed field by field.
+_MOST_FIELDS = 1000
 _HASHES = {"hmac-sha1": "sha1", "hmac-sha256": "sha256", "hmac-sha512": "sha512"}
 
 
@@ -66,6 +75,9 @@ class NotSigned(Exception):
 
 def verify(spec: Spec, secret: Secret, message: Message, now: float) -> Signed:
     """Raises `NotSigned`. Compares in constant time, over the bytes as they came."""
+    if "path" in spec:
+        _check_token(spec["path"], secret, message.body)
+        return Signed(content=message.body)
     header = message.header(spec["header"])
     if not header:
         raise NotSigned("signature_missing")
@@ -99,7 +111,12 @@ def has_timestamp(spec: Spec) -> bool:
 def key_of(spec: Spec, secret: Secret) -> bytes:
     """The key that a secret stands for. Raises ValueError for one that cannot be one."""
     text = secret.reveal().removeprefix(spec.get("secret_prefix", ""))
-    is_public = spec.get("algorithm") == "ed25519"
+    algorithm = spec.get("algorithm")
+    if algorithm == "ecdsa-sha256":
+        key = base64.b64decode(text, validate=True)
+        _ecdsa(key)
+        return key
+    is_public = algorithm == "ed25519"
     encoding = spec.get("secret_encoding", "hex" if is_public else "text")
     if encoding == "base64":
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -113,6 +130,8 @@ def key_of(spec: Spec, secret: Secret) -> bytes:
 def _fits(spec: Spec, secret: Secret, content: bytes, given: Sequence[str]) -> bool:
     algorithm, encoding = spec.get("algorithm", "hmac-sha256"), spec.get("encoding", "hex")
     key = key_of(spec, secret)
+    if algorithm == "ecdsa-sha256":
+        return any(_is_ecdsa_of(_ecdsa(key), one, encoding, content) for one in given)
     if algorithm == "ed25519":
         public = Ed25519PublicKey.from_public_bytes(key)
         return any(_is_signed_by(public, one, encoding, content) for one in given)
@@ -130,6 +149,52 @@ def _is_signed_by(public: Ed25519PublicKey, given: str, encoding: str, content: 
     except (ValueError, binascii.Error, InvalidSignature):
         return False
     return True
+
+
+def _ecdsa(key: bytes) -> ec.EllipticCurvePublicKey:
+    """Raises ValueError for what is no public key of that kind."""
+    try:
+        public = load_der_public_key(key)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("not a key") from error
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise ValueError("not a key of an elliptic curve")
+    return public
+
+
+def _is_ecdsa_of(public: ec.EllipticCurvePublicKey, given: str, encoding: str, content: bytes) -> bool:
+    try:
+        signature = base64.b64decode(given, validate=True) if encoding == "base64" else bytes.fromhex(given)
+        if _spelled(signature, encoding) != given:
+            return False
+        public.verify(signature, content, ec.ECDSA(SHA256()))
+    except (ValueError, binascii.Error, InvalidSignature):
+        return False
+    return True
+
+
+def _check_token(path: str, secret: Secret, body: bytes) -> None:
+    """The token that stands in the payload, once or in each of its parts."""
+    try:
+        found = jmespath.search(path, parse(body))
+    except (NotStrictJson, JMESPathError):
+        found = None
+    given = found if isinstance(found, list) else [found]
+    if not given or not all(isinstance(one, str) for one in given):
+        raise NotSigned("signature_missing")
+    if sum(_same(one, secret.reveal()) for one in given) < len(given):
+        raise NotSigned("signature_wrong")
+
+
+def _form_text(body: bytes) -> bytes:
+    """A form's names and values, decoded, in the order of the names, with nothing between them."""
+    try:
+        fields = parse_qsl(
+            body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=_MOST_FIELDS
+        )
+    except ValueError:
+        raise NotSigned("signature_wrong") from None
+    return "".join(name + value for name, value in sorted(fields)).encode()
 
 
 def _spelled(signature: bytes, encoding: str) -> str:
@@ -171,6 +236,7 @@ def _content(template: str, message: Message, timestamp: str, message_id: str) -
         "timestamp": timestamp.encode("utf-8", "surrogateescape"),
         "id": message_id.encode("utf-8", "surrogateescape"),
         "body": message.body,
+        "form": _form_text(message.body) if "{form}" in template else b"",
         "url": message.url.encode(),
         "method": message.method.encode(),
     }

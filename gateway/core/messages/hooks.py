@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,8 @@ _REMEMBERED = 86400.0
 _LONGEST_NAME = 100
 #: A challenge is a random word; a longer one is something else.
 _LONGEST_CHALLENGE = 256
+#: Those that Microsoft Graph puts into a query are longer.
+_LONGEST_IN_QUERY = 1024
 #: What may stand in an event's type.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._:/-]")
 
@@ -65,6 +68,21 @@ class Found:
     hook: Hook
     secret: Secret | None = field(repr=False)
     suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an upstream is answered: a text, a JSON object, or nothing."""
+
+    status: int = 200
+    text: str | None = field(default=None, repr=False)
+    json: Mapping[str, str] | None = field(default=None, repr=False)
+    #: A header that it has to have.
+    header: tuple[str, str] | None = field(default=None, repr=False)
+
+
+RECEIVED = Reply(json={"status": "received"})
+_ACKNOWLEDGED = {"json": RECEIVED, "empty": Reply(), "no_content": Reply(status=204)}
 
 
 class HookStore(Protocol):
@@ -149,7 +167,7 @@ class Hooks:
         except TooMany:
             raise self._plans.reached(MOST, "hooks") from None
         shown = {**self._shown(hook), "url": self._url(token), "warning": "Save this URL now: it is not shown again."}
-        if any(challenge["method"] == "GET" for challenge in _challenges(integration)):
+        if any("token_param" in challenge for challenge in _challenges(integration)):
             shown["verify_token"] = _verify_token(token)
         return shown
 
@@ -171,11 +189,12 @@ class Hooks:
         if not await self._store.remove(principal.org, hook_id, by=principal.actor):
             raise _unknown()
 
-    async def receive(self, token: str, method: str, headers: Mapping[str, Sequence[str]], body: bytes) -> str | None:
-        """Takes in what an upstream sent; when it returns, that is durable.
+    async def receive(
+        self, token: str, method: str, query: Mapping[str, str], headers: Mapping[str, Sequence[str]], body: bytes
+    ) -> Reply:
+        """Takes in what an upstream sent; when it returns, that is durable. Gives back what it has to be answered.
 
-        Gives back what has to be answered to a challenge, else None. Raises `not_found` for a URL that nobody
-        has, `unauthorized` for what the upstream did not sign.
+        Raises `not_found` for a URL that nobody has, `unauthorized` for what the upstream did not sign.
         """
         found = await self._store.by_token(_digest(token))
         integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
@@ -185,15 +204,47 @@ class Hooks:
         if found.suspended:
             raise Refusal("forbidden", "This organisation is suspended. Ask the operator of this gateway.")
         message = Message(method=method, url=self._url(token), headers=headers, body=body)
+        challenges = [one for one in _challenges(integration) if one["method"] == "POST"]
+        for challenge in challenges:
+            if query.get(challenge.get("answer_param", "")):
+                return Reply(text=_echo(query[challenge["answer_param"]], _LONGEST_IN_QUERY))
+        if found.secret is None and (reply := await self._agreed(challenges, found.hook, integration, message)):
+            return reply
         names = self._proven(integration, found.secret, message)
         payload = _payload(message)
-        for challenge in _challenges(integration):
-            if challenge["method"] == "POST" and _search(challenge["when"], payload):
-                return _echo(_search(challenge["answer"], payload))
-        await self._store.keep(
-            found.hook, self._event(found.hook, integration, message, payload), names, seconds=_REMEMBERED
-        )
+        for challenge in challenges:
+            if "when" in challenge and _search(challenge["when"], payload):
+                return _answer(challenge.get("answer"), payload, found.secret)
+        await self._keep(found.hook, integration, message, payload, names)
+        return _ACKNOWLEDGED[integration.webhooks.get("acknowledge", "json")]
+
+    async def _agreed(
+        self, challenges: Sequence[Mapping[str, Any]], hook: Hook, integration: Integration, message: Message
+    ) -> Reply | None:
+        """The answer to an upstream that says itself what it will sign with; None where it does not."""
+        payload = _payload(message)
+        for challenge in challenges:
+            if given := message.header(challenge.get("secret_header")):
+                await self._store.set_secret(hook.org, hook.id, Secret(_echo(given)), by=hook.by)
+                return Reply(header=(challenge["secret_header"], given))
+            if "secret" in challenge and (given := _search(challenge["secret"], payload)):
+                await self._store.set_secret(hook.org, hook.id, Secret(_echo(given)), by=hook.by)
+                # Some person has to type it in there: it is told like any event.
+                await self._keep(hook, integration, message, payload, _names(message, message.body, None))
+                return RECEIVED
         return None
+
+    async def _keep(
+        self, hook: Hook, integration: Integration, message: Message, payload: Any, names: Sequence[str]
+    ) -> None:
+        await self._store.keep(hook, self._event(hook, integration, message, payload), names, seconds=_REMEMBERED)
+
+    async def knock(self, token: str) -> None:
+        """An upstream looks whether the URL is there. Raises `not_found` where its definition knows of no such look."""
+        found = await self._store.by_token(_digest(token))
+        integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
+        if integration is None or not any(one["method"] == "HEAD" for one in _challenges(integration)):
+            raise _unknown()
 
     async def challenge(self, token: str, asked: Mapping[str, str]) -> str:
         """The answer to an upstream that tries out the URL before it uses it. Raises `not_found`, `unauthorized`."""
@@ -201,8 +252,10 @@ class Hooks:
         integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
         for challenge in _challenges(integration) if integration is not None else ():
             if challenge["method"] == "GET" and challenge["answer_param"] in asked:
-                given = asked.get(challenge["token_param"], "")
-                if not secrets.compare_digest(given.encode(errors="replace"), _verify_token(token).encode()):
+                given = asked.get(challenge.get("token_param", ""), "")
+                if "token_param" in challenge and not secrets.compare_digest(
+                    given.encode(errors="replace"), _verify_token(token).encode()
+                ):
                     raise _unproven("verify_token_wrong")
                 return _echo(asked[challenge["answer_param"]])
         raise _unknown()
@@ -211,7 +264,7 @@ class Hooks:
         """The names that a message is known by; raises `unauthorized` where it is not the upstream's."""
         spec = integration.webhooks or {}
         signature = spec.get("signature")
-        content, message_id = message.body, message.header(spec.get("delivery_header"))
+        content, message_id = message.body, _delivery(spec, message)
         if signature is not None:
             if secret is None:
                 waste(message.body)
@@ -221,11 +274,10 @@ class Hooks:
             except NotSigned as error:
                 raise _unproven(error.reason) from None
             content, message_id = signed.content, signed.id or message_id
-        # An id that is not signed can be changed by whoever sends a message again; what is signed cannot.
-        names = [f"digest {hashlib.sha256(content).hexdigest()}"]
-        if message_id:
-            names.append(f"id {hashlib.sha256(message_id.encode(errors='surrogateescape')).hexdigest()}")
-        return names
+            if message_id and signature.get("algorithm") == "token":
+                # Nothing is signed, and many messages have the same body, or none: the id alone tells them apart.
+                return [_id_name(message_id)]
+        return _names(message, content, message_id)
 
     def _event(self, hook: Hook, integration: Integration, message: Message, payload: Any) -> Event:
         spec = integration.webhooks or {}
@@ -297,6 +349,41 @@ class Hooks:
         return f"{self._public_url}/hooks/{token}"
 
 
+def _names(message: Message, content: bytes, message_id: str | None) -> list[str]:
+    """What a message is known by. An id that is not signed can be changed by whoever sends it again; its content cannot."""
+    names = [f"digest {hashlib.sha256(content).hexdigest()}"]
+    return [*names, _id_name(message_id)] if message_id else names
+
+
+def _id_name(message_id: str) -> str:
+    return f"id {hashlib.sha256(message_id.encode(errors='surrogateescape')).hexdigest()}"
+
+
+def _delivery(spec: Mapping[str, Any], message: Message) -> str | None:
+    """The message's id, put together where it stands in several headers; None where one of them is missing."""
+    named = spec.get("delivery_header")
+    if not isinstance(named, list):
+        return message.header(named)
+    values = [message.header(name) for name in named]
+    return "\n".join(value for value in values if value) if all(values) else None
+
+
+def _answer(wanted: Any, payload: Any, secret: Secret | None) -> Reply:
+    """What a signed challenge asks for: a word, an object of words, or no more than a sign of life."""
+    if wanted is None:
+        return Reply(status=204)
+    if isinstance(wanted, str):
+        return Reply(text=_echo(_search(wanted, payload)))
+    said = {}
+    for name, word in wanted.items():
+        if isinstance(word, str):
+            said[name] = _echo(_search(word, payload))
+        else:
+            given = _echo(_search(word["hmac-sha256"], payload))
+            said[name] = hmac.digest((secret or Secret("")).reveal().encode(), given.encode(), "sha256").hex()
+    return Reply(json=said)
+
+
 def _may_see(principal: Principal, hook: Hook) -> bool:
     grant = principal.grant
     if not grant.allows_integration(hook.integration):
@@ -352,9 +439,9 @@ def _name(found: Any) -> str | None:
     return "".join(char for char in found[:_LONGEST_NAME] if char.isprintable()) or None
 
 
-def _echo(text: Any) -> str:
-    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_CHALLENGE or not text.isprintable():
-        raise Refusal("bad_request", f"A challenge is a printable text of at most {_LONGEST_CHALLENGE} characters.")
+def _echo(text: Any, most: int = _LONGEST_CHALLENGE) -> str:
+    if not isinstance(text, str) or not 0 < len(text) <= most or not text.isprintable():
+        raise Refusal("bad_request", f"A challenge is a printable text of at most {most} characters.")
     return text
 
 
