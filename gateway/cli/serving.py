@@ -28,6 +28,9 @@ from gateway.settings import Settings, check_together, options
 
 #: prctl(2).
 _PR_SET_DUMPABLE = 4
+#: mallopt(3). Set, the threshold no longer grows with what was freed.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE = 256 * 1024
 
 
 @click.command()
@@ -53,6 +56,7 @@ def serve(workers: int, help_settings: bool, **flags: Any) -> None:
     settings, installation = settings_of(**flags)
     set_up(settings.effective_log_format())
     _keep_memory_private()
+    _give_memory_back()
     # Until there is a catalog there is nothing to reload, and the default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -106,6 +110,14 @@ def _keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _give_memory_back() -> None:
+    """Large buffers go back to the system when they are freed, whichever thread had them, instead of lying in its heap."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        libc.mallopt(_M_ARENA_MAX, 2)
 
 
 def _stopper(stop: asyncio.Event) -> Callable[[], None]:
