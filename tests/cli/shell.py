@@ -23,6 +23,7 @@ from .gateway_fake import KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli.main")
+INTERRUPT = "\x03"
 #: Makes stdin the terminal that rules the process, so that Ctrl-C means something, and becomes the command.
 RULED_BY_TERMINAL = """
 import fcntl, os, sys, termios
@@ -139,6 +140,9 @@ def _read_all(terminal: int, typed: str, prompt: str) -> bytes:
     while time.monotonic() < deadline:
         ready, _, _ = select.select([terminal], [], [], 1.0)
         if not ready:
+            if typed == INTERRUPT and not waiting:
+                # It came between the prompt and the reading of a line, where no program hears it. A person presses again.
+                os.write(terminal, typed.encode())
             continue
         try:
             part = os.read(terminal, 65536)
