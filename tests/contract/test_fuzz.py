@@ -62,7 +62,7 @@ async def test_what_is_made_is_there_and_what_is_deleted_is_gone(tmp_path: Path)
         (tmp_path / "desk.yaml").write_text(json.dumps(definition(desk.base_url)))
         async with gateway_process(tmp_path, definitions=tmp_path / "desk.yaml") as running:
             only = "^/(api-keys|v1/connect|v1/connections|v1/org|v1/desk)"
-            options = [*_OPTIONS, "15", "--phases", "examples,stateful", "--include-path-regex", only]
+            options = [*_OPTIONS, "8", "--phases", "examples,stateful", "--include-path-regex", only]
             code, said = await fuzz(
                 running, tmp_path, maker=running.org.live, grant={"scopes": ["desk"]}, options=options
             )
