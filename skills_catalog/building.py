@@ -225,6 +225,8 @@ def _webhooks(definition: Definition, spec: Any) -> Mapping[str, Json] | None:
         words = answer if isinstance(answer, Mapping) else {"": answer}
         for name, word in words.items():
             place = (*at, "answer", name) if name else (*at, "answer")
+            if isinstance(word, Mapping) and "signature" not in spec:
+                definition.note(place, "There is nothing to sign it with: `signature` is missing.")
             definition.jmespath(place, word["hmac-sha256"] if isinstance(word, Mapping) else word)
     events = [{"name": event} if isinstance(event, str) else event for event in spec.get("events", ())]
     signature = in_seconds(spec.get("signature"), "tolerance")

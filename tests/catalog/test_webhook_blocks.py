@@ -63,6 +63,10 @@ def signed(**changes: Any) -> dict[str, Any]:
         ({**GOOD, "challenges": [{"method": "POST", "when": "a", "answer": {"b": "c =="}}]}, "Not a JMESPath"),
         ({**GOOD, "challenges": [{"method": "POST", "when": "a", "answer": {"b": {"hmac-sha256": "c =="}}}]}, "Not a JMESPath"),
         ({**GOOD, "challenges": [{"method": "POST", "when": "a", "answer": {"b": {"md5": "c"}}}]}, "challenges"),
+        (
+            {"challenges": [{"method": "POST", "when": "a", "answer": {"b": {"hmac-sha256": "c"}}}]},
+            "There is nothing to sign it with",
+        ),
         ({**GOOD, "challenges": [{"method": "POST", "secret": "a =="}]}, "Not a JMESPath"),
         ({**GOOD, "signature": {"path": "a ==", "algorithm": "token"}}, "Not a JMESPath"),
         ({**GOOD, "signature": {"path": "a", "algorithm": "hmac-sha256"}}, "can only be a token"),

@@ -7,21 +7,20 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-import jmespath
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from jmespath.exceptions import JMESPathError
 
+from gateway.core.messages.hook_challenges import search
 from gateway.core.strict_json import NotStrictJson, parse
 from oauth.secret import Secret
 
@@ -131,21 +130,23 @@ def _fits(spec: Spec, secret: Secret, content: bytes, given: Sequence[str]) -> b
     algorithm, encoding = spec.get("algorithm", "hmac-sha256"), spec.get("encoding", "hex")
     key = key_of(spec, secret)
     if algorithm == "ecdsa-sha256":
-        return any(_is_ecdsa_of(_ecdsa(key), one, encoding, content) for one in given)
+        curve = _ecdsa(key)
+        return any(_is_taken(one, encoding, lambda it: curve.verify(it, content, ec.ECDSA(SHA256()))) for one in given)
     if algorithm == "ed25519":
         public = Ed25519PublicKey.from_public_bytes(key)
-        return any(_is_signed_by(public, one, encoding, content) for one in given)
+        return any(_is_taken(one, encoding, lambda it: public.verify(it, content)) for one in given)
     expected = _spelled(hmac.digest(key, content, _HASHES[algorithm]), encoding)
     # Text against text: more than one spelling may stand for the same bytes. And all of them, whichever fits.
     return sum(_same(one, expected) for one in given) > 0
 
 
-def _is_signed_by(public: Ed25519PublicKey, given: str, encoding: str, content: bytes) -> bool:
+def _is_taken(given: str, encoding: str, check: Callable[[bytes], None]) -> bool:
+    """Whether a public key takes the signature, in the one spelling that it has."""
     try:
         signature = base64.b64decode(given, validate=True) if encoding == "base64" else bytes.fromhex(given)
         if _spelled(signature, encoding) != given:
             return False
-        public.verify(signature, content)
+        check(signature)
     except (ValueError, binascii.Error, InvalidSignature):
         return False
     return True
@@ -162,22 +163,11 @@ def _ecdsa(key: bytes) -> ec.EllipticCurvePublicKey:
     return public
 
 
-def _is_ecdsa_of(public: ec.EllipticCurvePublicKey, given: str, encoding: str, content: bytes) -> bool:
-    try:
-        signature = base64.b64decode(given, validate=True) if encoding == "base64" else bytes.fromhex(given)
-        if _spelled(signature, encoding) != given:
-            return False
-        public.verify(signature, content, ec.ECDSA(SHA256()))
-    except (ValueError, binascii.Error, InvalidSignature):
-        return False
-    return True
-
-
 def _check_token(path: str, secret: Secret, body: bytes) -> None:
     """The token that stands in the payload, once or in each of its parts."""
     try:
-        found = jmespath.search(path, parse(body))
-    except (NotStrictJson, JMESPathError):
+        found = search(path, parse(body))
+    except NotStrictJson:
         found = None
     given = found if isinstance(found, list) else [found]
     if not given or not all(isinstance(one, str) for one in given):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-import jmespath
-from jmespath.exceptions import JMESPathError
 
 from gateway.core.catalogs import Catalogs
 from gateway.core.connections.connections import Connections
@@ -20,6 +16,17 @@ from gateway.core.entered import bad_field
 from gateway.core.errors import Refusal
 from gateway.core.events import Actor, Event
 from gateway.core.ids import new_id
+from gateway.core.messages.hook_challenges import (
+    ACKNOWLEDGED,
+    LONGEST_IN_QUERY,
+    RECEIVED,
+    Reply,
+    answered,
+    challenges_of,
+    echo,
+    search,
+    verify_token,
+)
 from gateway.core.messages.hook_signatures import Message, NotSigned, key_of, verify, waste
 from gateway.core.strict_json import NotStrictJson, parse
 from gateway.core.tenants.access import Plans, check_scope
@@ -37,10 +44,6 @@ MOST_BODY = 1024 * 1024
 #: Seconds for which the same message is known again.
 _REMEMBERED = 86400.0
 _LONGEST_NAME = 100
-#: A challenge is a random word; a longer one is something else.
-_LONGEST_CHALLENGE = 256
-#: Those that Microsoft Graph puts into a query are longer.
-_LONGEST_IN_QUERY = 1024
 #: What may stand in an event's type.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._:/-]")
 
@@ -68,21 +71,6 @@ class Found:
     hook: Hook
     secret: Secret | None = field(repr=False)
     suspended: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What an upstream is answered: a text, a JSON object, or nothing."""
-
-    status: int = 200
-    text: str | None = field(default=None, repr=False)
-    json: Mapping[str, str] | None = field(default=None, repr=False)
-    #: A header that it has to have.
-    header: tuple[str, str] | None = field(default=None, repr=False)
-
-
-RECEIVED = Reply(json={"status": "received"})
-_ACKNOWLEDGED = {"json": RECEIVED, "empty": Reply(), "no_content": Reply(status=204)}
 
 
 class HookStore(Protocol):
@@ -167,8 +155,8 @@ class Hooks:
         except TooMany:
             raise self._plans.reached(MOST, "hooks") from None
         shown = {**self._shown(hook), "url": self._url(token), "warning": "Save this URL now: it is not shown again."}
-        if any("token_param" in challenge for challenge in _challenges(integration)):
-            shown["verify_token"] = _verify_token(token)
+        if any("token_param" in challenge for challenge in challenges_of(integration)):
+            shown["verify_token"] = verify_token(token)
         return shown
 
     async def list(self, principal: Principal) -> list[Json]:
@@ -196,27 +184,31 @@ class Hooks:
 
         Raises `not_found` for a URL that nobody has, `unauthorized` for what the upstream did not sign.
         """
-        found = await self._store.by_token(_digest(token))
-        integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
+        found, integration = await self._of_token(token)
         if found is None or integration is None or integration.webhooks is None:
             waste(body)
             raise _unknown()
         if found.suspended:
             raise Refusal("forbidden", "This organisation is suspended. Ask the operator of this gateway.")
         message = Message(method=method, url=self._url(token), headers=headers, body=body)
-        challenges = [one for one in _challenges(integration) if one["method"] == "POST"]
+        challenges = [one for one in challenges_of(integration) if one["method"] == "POST"]
         for challenge in challenges:
             if query.get(challenge.get("answer_param", "")):
-                return Reply(text=_echo(query[challenge["answer_param"]], _LONGEST_IN_QUERY))
-        if found.secret is None and (reply := await self._agreed(challenges, found.hook, integration, message)):
+                return Reply(text=echo(query[challenge["answer_param"]], LONGEST_IN_QUERY))
+        bringing = [one for one in challenges if "secret" in one or "secret_header" in one]
+        if (
+            found.secret is None
+            and bringing
+            and (reply := await self._agreed(bringing, found.hook, integration, message))
+        ):
             return reply
         names = self._proven(integration, found.secret, message)
         payload = _payload(message)
         for challenge in challenges:
-            if "when" in challenge and _search(challenge["when"], payload):
-                return _answer(challenge.get("answer"), payload, found.secret)
+            if "when" in challenge and search(challenge["when"], payload):
+                return answered(challenge.get("answer"), payload, found.secret)
         await self._keep(found.hook, integration, message, payload, names)
-        return _ACKNOWLEDGED[integration.webhooks.get("acknowledge", "json")]
+        return ACKNOWLEDGED[integration.webhooks.get("acknowledge", "json")]
 
     async def _agreed(
         self, challenges: Sequence[Mapping[str, Any]], hook: Hook, integration: Integration, message: Message
@@ -225,10 +217,10 @@ class Hooks:
         payload = _payload(message)
         for challenge in challenges:
             if given := message.header(challenge.get("secret_header")):
-                await self._store.set_secret(hook.org, hook.id, Secret(_echo(given)), by=hook.by)
+                await self._store.set_secret(hook.org, hook.id, Secret(echo(given)), by=hook.by)
                 return Reply(header=(challenge["secret_header"], given))
-            if "secret" in challenge and (given := _search(challenge["secret"], payload)):
-                await self._store.set_secret(hook.org, hook.id, Secret(_echo(given)), by=hook.by)
+            if "secret" in challenge and (given := search(challenge["secret"], payload)):
+                await self._store.set_secret(hook.org, hook.id, Secret(echo(given)), by=hook.by)
                 # Some person has to type it in there: it is told like any event.
                 await self._keep(hook, integration, message, payload, _names(message, message.body, None))
                 return RECEIVED
@@ -241,24 +233,26 @@ class Hooks:
 
     async def knock(self, token: str) -> None:
         """An upstream looks whether the URL is there. Raises `not_found` where its definition knows of no such look."""
-        found = await self._store.by_token(_digest(token))
-        integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
-        if integration is None or not any(one["method"] == "HEAD" for one in _challenges(integration)):
+        _, integration = await self._of_token(token)
+        if integration is None or not any(one["method"] == "HEAD" for one in challenges_of(integration)):
             raise _unknown()
 
     async def challenge(self, token: str, asked: Mapping[str, str]) -> str:
         """The answer to an upstream that tries out the URL before it uses it. Raises `not_found`, `unauthorized`."""
-        found = await self._store.by_token(_digest(token))
-        integration = self._catalogs.current.get(found.hook.integration) if found is not None else None
-        for challenge in _challenges(integration) if integration is not None else ():
+        _, integration = await self._of_token(token)
+        for challenge in challenges_of(integration) if integration is not None else ():
             if challenge["method"] == "GET" and challenge["answer_param"] in asked:
                 given = asked.get(challenge.get("token_param", ""), "")
                 if "token_param" in challenge and not secrets.compare_digest(
-                    given.encode(errors="replace"), _verify_token(token).encode()
+                    given.encode(errors="replace"), verify_token(token).encode()
                 ):
                     raise _unproven("verify_token_wrong")
-                return _echo(asked[challenge["answer_param"]])
+                return echo(asked[challenge["answer_param"]])
         raise _unknown()
+
+    async def _of_token(self, token: str) -> tuple[Found | None, Integration | None]:
+        found = await self._store.by_token(_digest(token))
+        return found, None if found is None else self._catalogs.current.get(found.hook.integration)
 
     def _proven(self, integration: Integration, secret: Secret | None, message: Message) -> Sequence[str]:
         """The names that a message is known by; raises `unauthorized` where it is not the upstream's."""
@@ -281,7 +275,7 @@ class Hooks:
 
     def _event(self, hook: Hook, integration: Integration, message: Message, payload: Any) -> Event:
         spec = integration.webhooks or {}
-        name = _name(_search(spec["event"], payload) if "event" in spec else None)
+        name = _name(search(spec["event"], payload) if "event" in spec else None)
         name = name or _name(message.header(spec.get("event_header")))
         cleaned = _UNUSUAL.sub("_", name) if name else ""
         about: Json = {"hook": hook.id, "integration": hook.integration, "event": name, "payload": payload}
@@ -368,22 +362,6 @@ def _delivery(spec: Mapping[str, Any], message: Message) -> str | None:
     return "\n".join(value for value in values if value) if all(values) else None
 
 
-def _answer(wanted: Any, payload: Any, secret: Secret | None) -> Reply:
-    """What a signed challenge asks for: a word, an object of words, or no more than a sign of life."""
-    if wanted is None:
-        return Reply(status=204)
-    if isinstance(wanted, str):
-        return Reply(text=_echo(_search(wanted, payload)))
-    said = {}
-    for name, word in wanted.items():
-        if isinstance(word, str):
-            said[name] = _echo(_search(word, payload))
-        else:
-            given = _echo(_search(word["hmac-sha256"], payload))
-            said[name] = hmac.digest((secret or Secret("")).reveal().encode(), given.encode(), "sha256").hex()
-    return Reply(json=said)
-
-
 def _may_see(principal: Principal, hook: Hook) -> bool:
     grant = principal.grant
     if not grant.allows_integration(hook.integration):
@@ -405,11 +383,6 @@ def _check_secret(integration: Integration, secret: Secret | None) -> None:
         raise bad_field("secret", f"This cannot be a secret of {integration.name}.") from None
 
 
-def _challenges(integration: Integration) -> Sequence[Mapping[str, Any]]:
-    challenges: Sequence[Mapping[str, Any]] = (integration.webhooks or {}).get("challenges", ())
-    return challenges
-
-
 def _payload(message: Message) -> Any:
     """JSON as it is; a text, and what only claims to be JSON, as a string; other bytes in base64."""
     try:
@@ -425,33 +398,14 @@ def _payload(message: Message) -> Any:
     return text
 
 
-def _search(path: str, payload: Any) -> Any:
-    try:
-        return jmespath.search(path, payload)
-    except JMESPathError:
-        # A function of the path met a type that it does not take.
-        return None
-
-
 def _name(found: Any) -> str | None:
     if not isinstance(found, str):
         return None
     return "".join(char for char in found[:_LONGEST_NAME] if char.isprintable()) or None
 
 
-def _echo(text: Any, most: int = _LONGEST_CHALLENGE) -> str:
-    if not isinstance(text, str) or not 0 < len(text) <= most or not text.isprintable():
-        raise Refusal("bad_request", f"A challenge is a printable text of at most {most} characters.")
-    return text
-
-
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-
-
-def _verify_token(token: str) -> str:
-    """What the upstream has to know when it tries out the URL: made of the URL, so that nothing is stored."""
-    return hashlib.sha256(b"verify " + token.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def _unproven(reason: str) -> Refusal:
