@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from oauth.secret import Secret
 
@@ -91,7 +91,7 @@ class Held:
     connection: Connection
     credential: Credential
     #: What was worked out of the two and is worth keeping as long as they are.
-    notes: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    notes: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 class ConnectionList(Protocol):

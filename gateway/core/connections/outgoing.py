@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.connections.credentials import injection, method_of, values_of
@@ -16,6 +16,16 @@ from oauth.connections import Held
 from oauth.oauth1 import Signer
 from oauth.schemes import Injection
 from skills_catalog.model import AuthMethod, Integration, Skill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """What a credential adds to requests, the values of `{field}`s, and what must not come back in answers."""
+
+    method: AuthMethod = field(repr=False)
+    injection: Injection
+    values: Mapping[str, str] = field(repr=False)
+    secrets: Sequence[str] = field(repr=False)
 
 
 class Outgoing:
@@ -48,7 +58,8 @@ class Outgoing:
             request = build_request(integration, skill, params, fields=values, files=files)
         else:
             method = method_of(integration, held)
-            injected, values, secrets = _of_credential(method, held)
+            added = _added(method, held)
+            injected, values = added.injection, added.values
             request = build_request(
                 integration,
                 skill,
@@ -56,21 +67,25 @@ class Outgoing:
                 method=method,
                 fields=values,
                 injection=injected,
-                secrets=secrets,
+                secrets=added.secrets,
                 files=files,
             )
         request = self._hooks.apply(skill, _with_key(skill, _at(request, link), key), values)
         return request if injected.signer is None else signed(request, injected.signer)
 
 
-def _of_credential(method: AuthMethod, held: Held) -> tuple[Injection, Mapping[str, str], Sequence[str]]:
-    """What the credential adds to requests, the values of `{field}`s, and what must not come back in answers."""
-    known = held.notes.get("outgoing")
+def _added(method: AuthMethod, held: Held) -> _Added:
+    """Worked out once for as long as the connection is held, which is several times a second on the way of calls."""
+    known = held.notes.get("added")
     # A catalog that was read again has another method of the same name.
-    if known is not None and known[0] is method:
-        return known[1]  # type: ignore[no-any-return]
-    found = injection(method, held), values_of(method, held), tuple(held.credential.secrets())
-    held.notes["outgoing"] = method, found
+    if isinstance(known, _Added) and known.method is method:
+        return known
+    found = held.notes["added"] = _Added(
+        method=method,
+        injection=injection(method, held),
+        values=values_of(method, held),
+        secrets=tuple(held.credential.secrets()),
+    )
     return found
 
 
